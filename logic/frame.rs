@@ -88,7 +88,8 @@ pub enum Parsed {
 /// `linear` is the linear area from the network header on, `len` the length of the whole packet from
 /// there on, paged parts included. Parsing again after each [`Parsed::Pull`] ends after at most two
 /// of them.
-#[inline]
+// Inlined by force, like its parts: out of line, the answer would go through memory for each packet.
+#[inline(always)]
 pub fn parse(ethertype: u16, linear: &[u8], len: usize) -> Parsed {
     match ethertype {
         ETH_P_IP => ipv4(linear, len),
@@ -98,7 +99,7 @@ pub fn parse(ethertype: u16, linear: &[u8], len: usize) -> Parsed {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn ipv4(linear: &[u8], len: usize) -> Parsed {
     let Some(header) = linear.first_chunk::<IPV4_HLEN>() else {
         return pull(IPV4_HLEN, len);
@@ -128,7 +129,7 @@ fn ipv4(linear: &[u8], len: usize) -> Parsed {
     })
 }
 
-#[inline]
+#[inline(always)]
 fn ipv6(linear: &[u8], len: usize) -> Parsed {
     let Some(header) = linear.first_chunk::<IPV6_HLEN>() else {
         return pull(IPV6_HLEN, len);
@@ -146,9 +147,8 @@ fn ipv6(linear: &[u8], len: usize) -> Parsed {
     Parsed::Packet(Packet::Ipv6 { src, dst })
 }
 
-/// Tells a neighbour solicitation from other ICMPv6. Out of line: never the bulk of the traffic.
-#[cold]
-#[inline(never)]
+/// Tells a neighbour solicitation from other ICMPv6.
+#[inline(always)]
 fn icmpv6(src: V6, dst: V6, linear: &[u8], len: usize) -> Parsed {
     let other = Parsed::Packet(Packet::Ipv6 { src, dst });
     match linear.get(IPV6_HLEN) {
@@ -172,7 +172,7 @@ fn icmpv6(src: V6, dst: V6, linear: &[u8], len: usize) -> Parsed {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn arp(linear: &[u8], len: usize) -> Parsed {
     let Some(packet) = linear.first_chunk::<ARP_LEN>() else {
         return pull(ARP_LEN, len);
