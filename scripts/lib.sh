@@ -1,0 +1,135 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+# What every script here shares: where things live, how a step is shown, and how a
+# command enters the Debian root. Sourced, never run.
+
+set -euo pipefail
+
+SCRIPTS=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+TOP=${SCRIPTS%/*}
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/ipvlan-rs
+LOGS=$CACHE/logs
+JOBS=${JOBS:-$(nproc)}
+
+MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+
+# A change to how setup makes things raises this; it is part of every key.
+SETUP_VERSION=1
+
+# What the root holds besides Debian's minimum. The kernel's own compilers are checked
+# against its .config when a kernel is set up.
+ROOT_PACKAGES=(
+	rustc rust-src rustfmt rust-clippy cargo bindgen libclang-19-dev gcc-14 gcc libc6-dev make patch
+	flex bison bc libelf-dev libssl-dev pahole python3 kmod cpio xz-utils zstd ca-certificates
+	qemu-system-x86 busybox-static iproute2 shellcheck
+)
+
+# root_key: the root's directory; another list of packages is another root.
+root_key() {
+	printf 'root-%s' "$(sha256sum <<<"$SETUP_VERSION $MIRROR ${ROOT_PACKAGES[*]}" | cut -c 1-12)"
+}
+
+# Inside the root the checkout and the cache have fixed names, so that neither cargo's
+# fingerprints nor Kbuild's .cmd files depend on where this user keeps them.
+IN_TOP=/checkout
+IN_CACHE=/cache
+
+if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
+	BOLD=$'\e[1m' RED=$'\e[31m' GREEN=$'\e[32m' DIM=$'\e[2m' PLAIN=$'\e[0m'
+else
+	BOLD='' RED='' GREEN='' DIM='' PLAIN=''
+fi
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+	printf '%serror:%s %s\n' "$RED" "$PLAIN" "$1" >&2
+	shift
+	(($# == 0)) || printf '       %s\n' "$@" >&2
+	exit 1
+}
+
+# now: seconds since the epoch without a fork.
+now() { printf '%(%s)T' -1; }
+
+# ticker NAME LOG: redraws NAME with its time and the log's last line once a second on
+# a terminal, and says every half minute that it is alive elsewhere (CI kills silence).
+ticker() {
+	local name=$1 log=$2 begun last width
+	begun=$(now)
+	# Its sleep may outlive a killed script, and must not hold the script's lock.
+	[[ -z ${HELD:-} ]] || exec {HELD}>&-
+	if [[ -t 1 ]]; then
+		while sleep 1; do
+			last=$(tail -c 400 -- "$log" 2>/dev/null | tr '\r' '\n' | tr -cd '[:print:]\n' | tail -n 1)
+			width=$((${COLUMNS:-$(tput cols 2>/dev/null || echo 80)} - ${#name} - 14))
+			((width > 0)) || width=1
+			printf '\r\e[K  %s %4d s  %s%s%s' "$name" $(($(now) - begun)) "$DIM" "${last:0:width}" "$PLAIN"
+		done
+	else
+		while sleep 30; do
+			last=$(tail -n 1 -- "$log" 2>/dev/null | tr -cd '[:print:]')
+			printf '    %s: %d s so far: %s\n' "$name" $(($(now) - begun)) "${last:0:100}"
+		done
+	fi
+}
+
+# step NAME HINT COMMAND…: runs COMMAND with its output in a log, shows name, progress
+# and time; on failure shows the log's end and HINT and ends the script.
+step() {
+	local name=$1 hint=$2 log begun tick rc
+	shift 2
+	mkdir -p "$LOGS"
+	log=$LOGS/${name//[^A-Za-z0-9.+]/-}.log
+	: >"$log"
+	begun=$(now)
+	[[ -t 1 ]] || say "  $name ..."
+	ticker "$name" "$log" &
+	tick=$!
+	# Not in a condition: bash would switch errexit off inside the command.
+	set +e
+	(
+		set -e
+		trap - EXIT
+		"$@"
+	) >>"$log" 2>&1 </dev/null
+	rc=$?
+	set -e
+	{ kill "$tick" && wait "$tick"; } 2>/dev/null || true
+	[[ ! -t 1 ]] || printf '\r\e[K'
+	if ((rc != 0)); then
+		printf '  %s%s: failed%s after %d s\n' "$RED" "$name" "$PLAIN" $(($(now) - begun)) >&2
+		tail -n 20 -- "$log" | sed 's/^/    | /' >&2
+		die "the step \"$name\" failed (exit $rc). Whole log: $log" "$hint"
+	fi
+	printf '  %s %s(%d s)%s\n' "$name" "$DIM" $(($(now) - begun)) "$PLAIN"
+}
+
+# hold LOCK WHAT: waits for, then holds an exclusive lock until this process ends.
+# Children inherit the descriptor; they never outlive the script that starts them.
+hold() {
+	mkdir -p "$CACHE"
+	exec {HELD}>"$CACHE/$1.lock"
+	if ! flock -n "$HELD"; then
+		say "  another run is $2; waiting for it to finish"
+		flock "$HELD"
+	fi
+}
+
+# need_env: makes ROOT, KVER and KERNEL known; setup must have run before.
+need_env() {
+	[[ -n ${KVER:-} || ! -e $CACHE/default-kernel ]] || KVER=$(<"$CACHE/default-kernel")
+	ROOT=$CACHE/$(root_key)
+	KERNEL=$CACHE/kernel-${KVER:-none}
+	[[ -e $ROOT/.complete && -e $KERNEL/.complete ]] ||
+		die "the environment for kernel ${KVER:-(newest)} is not set up" "run: $SCRIPTS/setup"
+}
+
+# in_root [NAME=VALUE…] COMMAND…: runs COMMAND inside the Debian root, in a mount
+# namespace of its own (and, without root, a user namespace): nothing leaks to the host.
+in_root() {
+	local as=()
+	((EUID == 0)) || as=(--user --map-root-user)
+	unshare "${as[@]}" --mount --propagation private \
+		bash "$SCRIPTS/enter" "$ROOT" "${KERNEL:-}" "$TOP" "$CACHE" "$@"
+}

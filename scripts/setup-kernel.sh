@@ -1,0 +1,235 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+# The kernel half of setup: which kernel, its packages, its Rust metadata, and what a
+# guest boots. Each function runs in a step with ROOT, KVER and KERNEL (the directory
+# being made) set.
+
+# in_apt DIRECTORY ARGUMENT…: apt-get as the root's only user, who may not become _apt.
+in_apt() {
+	local dir=$1
+	shift
+	in_root env -C "$dir" apt-get -o APT::Sandbox::User=root -o Acquire::Retries=3 "$@"
+}
+
+kernel_key() { printf '%s %s\n' "$(root_key)" "$SETUP_VERSION"; }
+
+# kernel_ready: whether the root and the kernel asked for are there and of this version.
+kernel_ready() {
+	local kver=${KVER:-}
+	[[ -n $kver || ! -s $CACHE/default-kernel ]] || kver=$(<"$CACHE/default-kernel")
+	[[ -n $kver && -e $ROOT/.complete && -s $CACHE/kernel-$kver/.complete ]] &&
+		[[ $(<"$CACHE/kernel-$kver/.complete") == "$(kernel_key)" ]]
+}
+
+# version_of PACKAGE: the newest version apt offers.
+version_of() {
+	in_root apt-cache madison "$1" | awk -F' *[|] *' 'NR == 1 { print $2 }'
+}
+
+# choose_kernel: the newest cloud kernel whose source is still offered in the very same
+# version (backports drops old ones) goes to default-kernel.
+choose_kernel() {
+	local name kver version
+	in_apt / update
+	while read -r name; do
+		kver=${name#linux-headers-}
+		version=$(version_of "$name")
+		echo "candidate $kver $version"
+		if in_root apt-cache show "linux-source-$(series "$version")=$version" >/dev/null; then
+			printf '%s\n' "$kver" >"$CACHE/default-kernel.new"
+			mv "$CACHE/default-kernel.new" "$CACHE/default-kernel"
+			return
+		fi
+	done < <(in_root apt-cache search --names-only '^linux-headers-[0-9].*[0-9]-cloud-amd64$' |
+		awk '{ print $1 }' | sort -rV)
+	echo "no cloud kernel with its source found"
+	return 1
+}
+
+# series VERSION: 7.3 of 7.3.4-1~bpo13+1.
+series() { [[ $1 =~ ^([0-9]+\.[0-9]+) ]] && printf '%s' "${BASH_REMATCH[1]}"; }
+
+# closure VERSION PACKAGE…: the packages and what of the same kernel build they depend on.
+closure() {
+	local version=$1 todo seen=' ' name dep
+	shift
+	todo=("$@")
+	while ((${#todo[@]})); do
+		name=${todo[0]}
+		todo=("${todo[@]:1}")
+		[[ $seen != *" $name "* ]] || continue
+		seen+="$name "
+		printf '%s=%s\n' "$name" "$version"
+		while read -r dep; do
+			[[ -z $(in_root apt-cache show "$dep=$version" 2>/dev/null) ]] || todo+=("$dep")
+		done < <(in_root apt-cache show "$name=$version" |
+			sed -n 's/^\(Pre-\)\?Depends: //p' | tr ',|' '\n\n' | grep -oE '^ *linux-[^ ]+' | tr -d ' ')
+	done
+}
+
+fetch_kernel() {
+	local version
+	version=$(version_of "linux-headers-$KVER")
+	if [[ -z $version ]]; then
+		in_apt / update
+		version=$(version_of "linux-headers-$KVER")
+	fi
+	[[ -n $version ]] || { echo "apt offers no linux-headers-$KVER"; return 1; }
+	mkdir -p "$KERNEL/debs" "$KERNEL/pkg"
+	local list
+	list=$(closure "$version" "linux-headers-$KVER" "linux-image-$KVER" "linux-source-$(series "$version")")
+	echo "$list"
+	# shellcheck disable=SC2086 # one word per package
+	in_apt "$IN_CACHE/${KERNEL##*/}/debs" download $list
+	local deb
+	for deb in "$KERNEL"/debs/*.deb; do
+		[[ $deb != */linux-source-* ]] || continue
+		in_root dpkg-deb -x "$IN_CACHE/${deb#"$CACHE/"}" "$IN_CACHE/${KERNEL##*/}/pkg"
+	done
+	printf '%s\n' "$version" >"$KERNEL/version"
+}
+
+# config_of NAME: a value of the kernel's configuration, without quotes.
+config_of() { sed -n "s/^CONFIG_$1=\"\?\([^\"]*\)\"\?\$/\1/p" "$KERNEL/pkg/usr/src/linux-headers-$KVER/.config"; }
+
+# check_kernel: refuses a kernel that this root cannot build Rust modules for, by name of
+# the missing thing.
+check_kernel() {
+	local want have cc
+	[[ $(config_of RUST) == y ]] ||
+		die "kernel $KVER is built without CONFIG_RUST: no Rust module can be loaded into it"
+	want=$(config_of RUSTC_VERSION_TEXT) have=$(in_root rustc --version)
+	[[ $have == "$want"* || $want == "$have"* ]] ||
+		die "kernel $KVER was built by \"$want\", but the root has \"$have\"" \
+			"a module must be built by the kernel's own rustc"
+	want=$(config_of BINDGEN_VERSION_TEXT) have=$(in_root bindgen --version)
+	[[ -z $want || $have == "$want" ]] ||
+		die "kernel $KVER was built with \"$want\", but the root has \"$have\""
+	cc=$(config_of CC_VERSION_TEXT)
+	in_root sh -c "command -v ${cc%% *}" >/dev/null ||
+		die "kernel $KVER was built by \"$cc\", and the root has no ${cc%% *}"
+}
+
+# unpack_source: of the source only what configuring and preparing reads; four fifths of
+# its bytes are drivers' C files, other architectures and documentation.
+unpack_source() {
+	local deb name arch path excludes=()
+	deb=$(echo "$KERNEL"/debs/linux-source-*.deb)
+	name=$(basename "${deb%%_*}")
+	for path in 'Documentation/*.rst' 'Documentation/*.yaml' 'Documentation/*.txt' 'drivers/*.c' \
+		'drivers/*/asic_reg/*' 'drivers/gpu/drm/amd/include/*' 'fs/*.c' 'net/*.c' 'sound/*.c' \
+		'samples/*.c' 'tools/perf/*' 'tools/testing/*'; do
+		excludes+=(--exclude="$name/$path")
+	done
+	# Kconfig files of other architectures are sourced all the same.
+	for arch in alpha arc arm arm64 csky hexagon loongarch m68k microblaze mips nios2 openrisc \
+		parisc powerpc riscv s390 sh sparc um xtensa; do
+		excludes+=(--exclude="$name/arch/$arch/*.[chS]" --exclude="$name/arch/$arch/*.dts*")
+	done
+	mkdir -p "$KERNEL/source"
+	# shellcheck disable=SC2016 # expanded by the shell inside the root
+	in_root bash -euo pipefail -c '
+		deb=$1 name=$2 to=$3
+		shift 3
+		dpkg-deb --fsys-tarfile "$deb" | tar -xO "./usr/src/$name.tar.xz" | xz -dcT0 |
+			tar -C "$to" -x --strip-components=1 --no-same-owner \
+				--anchored --wildcards --wildcards-match-slash "$@"' \
+		bash "$IN_CACHE/${deb#"$CACHE/"}" "$name" "$IN_CACHE/${KERNEL##*/}/source" "${excludes[@]}"
+}
+
+build_metadata() {
+	local headers=$KERNEL/pkg/usr/src/linux-headers-$KVER inside=$IN_CACHE/${KERNEL##*/} cc
+	local build=$KERNEL/build
+	cc=$(config_of CC_VERSION_TEXT)
+	cc=${cc%% *}
+	mkdir -p "$build"
+	cp "$headers/.config" "$build/.config"
+	local make=(make -C "$inside/source" O="$inside/build" CC="$cc" CROSS_COMPILE="${cc%gcc*}")
+	in_root "${make[@]}" olddefconfig
+	# A changed option would be another kernel. The compilers' texts may differ by a
+	# point release; whether the result fits is decided by the symbols below.
+	if ! diff <(grep -v '_VERSION_TEXT=' "$headers/.config") <(grep -v '_VERSION_TEXT=' "$build/.config"); then
+		echo "this toolchain does not reproduce the kernel's configuration"
+		return 1
+	fi
+	in_root "${make[@]}" -j"$JOBS" prepare
+	verify_metadata "$build" "$headers/Module.symvers"
+	mkdir -p "$headers/rust"
+	cp "$build"/rust/*.rmeta "$build"/rust/*.so "$headers/rust/"
+	cp "$build/scripts/target.json" "$headers/scripts/"
+	# For rust-analyzer only: the sources those crates were compiled from.
+	mkdir -p "$KERNEL/rust-src"
+	cp -a "$KERNEL/source/rust" "$KERNEL/rust-src/source"
+	(cd "$build/rust" && find . -name '*.rs' -print0 | tar --null -cT - -f -) | tar -C "$(mkdir -p "$KERNEL/rust-src/generated" && echo "$KERNEL/rust-src/generated")" -xf -
+}
+
+# verify_metadata BUILD SYMVERS: every Rust symbol the shipped kernel exports must be
+# defined, under the same mangled name and so with the same crate hashes, by the crates
+# just built; else a module would compile here and fail to load there.
+verify_metadata() {
+	local missing
+	in_root sh -c "nm --defined-only $IN_CACHE/${1#"$CACHE/"}/rust/*.o" | awk 'NF == 3 { print $3 }' | sort -u >"$1/defined"
+	awk '$3 == "vmlinux" && $2 ~ /^_R/ { print $2 }' "$2" | sort -u >"$1/exported"
+	missing=$(comm -13 "$1/defined" "$1/exported")
+	[[ -s $1/exported ]] || { echo "Module.symvers exports no Rust symbol"; return 1; }
+	if [[ -n $missing ]]; then
+		echo "$(wc -l <<<"$missing") of $(wc -l <"$1/exported") exported Rust symbols are not reproduced, e.g.:"
+		head -n 5 <<<"$missing"
+		return 1
+	fi
+	echo "all $(wc -l <"$1/exported") exported Rust symbols are reproduced"
+}
+
+# Modules a guest may want, by name; their dependencies follow.
+GUEST_MODULES=(
+	veth dummy ipvlan ipvtap macvlan macvtap bridge bonding 8021q vxlan geneve vrf tun ifb team
+	pktgen br_netfilter nf_tables nft_ct nft_nat nft_masq nft_compat nft_reject_inet nft_fib_inet
+	nft_chain_nat nf_conntrack nf_nat sch_ingress sch_netem sch_fq sch_fq_codel cls_matchall cls_u32 cls_flower
+	cls_bpf act_mirred act_gact act_police ip_gre ip6_gre ipip sit ip_vti xfrm_interface esp4 esp6
+)
+
+make_guest() {
+	local modules image
+	mkdir -p "$KERNEL/guest/stage/modules"
+	image=$(find "$KERNEL/pkg" -name "vmlinuz*" -type f | head -n 1)
+	[[ -n $image ]] || { echo "no kernel image in the packages"; return 1; }
+	cp "$image" "$KERNEL/guest/vmlinuz"
+	modules=$(find "$KERNEL/pkg" -path "*/modules/$KVER/kernel" | head -n 1)
+	modules=${modules%/kernel}
+	# depmod wants lib/modules below its base.
+	mkdir -p "$KERNEL/pkg/lib"
+	[[ $modules == "$KERNEL/pkg/lib/"* ]] || ln -sfn ../usr/lib/modules "$KERNEL/pkg/lib/modules"
+	in_root depmod -b "$IN_CACHE/${KERNEL##*/}/pkg" "$KVER"
+	# One line per module, "name: what to load before it, in order"; modules.dep lists
+	# the dependencies nearest last.
+	awk -v wanted="${GUEST_MODULES[*]}" '
+		function base(path) { sub(/.*\//, "", path); sub(/\.ko.*/, "", path); gsub(/-/, "_", path); return path }
+		{ sub(/:/, "", $1); name = base($1); file[name] = $1; order = ""
+		  for (i = NF; i > 1; i--) order = order " " base($i)
+		  deps[name] = order }
+		END {
+			n = split(wanted, want, " ")
+			for (i = 1; i <= n; i++) {
+				if (!(want[i] in file)) { print "not in this kernel (or built in): " want[i] >"/dev/stderr"; continue }
+				take[want[i]] = 1
+				m = split(deps[want[i]], d, " ")
+				for (j = 1; j <= m; j++) take[d[j]] = 1
+			}
+			for (name in take) print name ":" deps[name] "\t" file[name]
+		}' "$modules/modules.dep" | sort >"$KERNEL/guest/list"
+	local name file
+	while IFS=$'\t' read -r name file; do
+		name=${name%%:*}
+		case $file in
+		*.xz) in_root xz -dc "$IN_CACHE/${modules#"$CACHE/"}/$file" ;;
+		*.zst) in_root zstd -qdc "$IN_CACHE/${modules#"$CACHE/"}/$file" ;;
+		*.gz) gzip -dc "$modules/$file" ;;
+		*) cat "$modules/$file" ;;
+		esac >"$KERNEL/guest/stage/modules/$name.ko"
+	done <"$KERNEL/guest/list"
+	cut -f 1 "$KERNEL/guest/list" >"$KERNEL/guest/stage/modules/load-order"
+	in_root sh -c "cd $IN_CACHE/${KERNEL##*/}/guest/stage && find . -print0 | cpio --quiet -0 -o -H newc -R 0:0 >../modules.cpio"
+	rm -rf -- "$KERNEL/guest/stage" "$KERNEL/guest/list"
+	# The image and the decompressed modules are out; the packed ones are not needed.
+	rm -rf -- "${modules:?}/kernel" "$image"
+}
