@@ -133,3 +133,32 @@ in_root() {
 	unshare "${as[@]}" --mount --propagation private \
 		bash "$SCRIPTS/enter" "$ROOT" "${KERNEL:-}" "$TOP" "$CACHE" "$@"
 }
+
+# module_sources: the files Kbuild reads, relative to the checkout, one a line.
+module_sources() {
+	(
+		cd "$TOP"
+		printf '%s\n' Kbuild ./*.rs
+		find logic net sync sys -type f ! -name '.*' ! -name '*.o' ! -name '*.s' ! -name '*.rmeta' \
+			! -path sys/bindings.rs ! -path sys/layout.rs
+	) | sed 's|^\./||' | sort
+}
+
+# sync_sources DIRECTORY: brings DIRECTORY's copy of the module's sources up to date,
+# touching only what differs, so that make rebuilds no more than it must.
+sync_sources() {
+	local dir=$1 file list
+	mkdir -p "$dir"
+	list=$(module_sources)
+	if [[ -e $dir/.sources ]]; then
+		comm -13 <(printf '%s\n' "$list") "$dir/.sources" | while read -r file; do
+			rm -f -- "$dir/$file"
+		done
+	fi
+	while read -r file; do
+		cmp -s -- "$TOP/$file" "$dir/$file" && continue
+		mkdir -p "$dir/$(dirname -- "$file")"
+		cp -- "$TOP/$file" "$dir/$file"
+	done <<<"$list"
+	printf '%s\n' "$list" >"$dir/.sources"
+}
