@@ -1,1 +1,13 @@
-fn main(){}
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of `logic/`: what in-tree ipvlan does with a packet, row by row, and properties.
+
+mod behaviour;
+mod config;
+mod filter;
+mod frame;
+mod hash;
+mod model;
+mod mtu;
+mod packets;
+mod world;

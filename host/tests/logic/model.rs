@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The verdicts against a model that knows nothing of laziness: it gets every fact up front and goes
+//! through a flat list of rules. Every combination of facts is tried.
+
+use ipvlan_rs_host::logic::addr::{Addr, V4, V6};
+use ipvlan_rs_host::logic::config::{Isolation, Mode, Settings};
+use ipvlan_rs_host::logic::frame::Packet;
+use ipvlan_rs_host::logic::verdict::{receive, transmit, Facts, Family, Inner, Verdict, Why};
+
+/// A slave is named by the role its address has in the packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Role {
+    Source,
+    Destination,
+    Target,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    V4,
+    V6,
+    /// Neighbour solicitation from an address.
+    Solicit,
+    /// Neighbour solicitation from `::`.
+    Dad,
+    Arp,
+    Invalid,
+    Foreign,
+}
+
+const KINDS: [Kind; 7] = [
+    Kind::V4,
+    Kind::V6,
+    Kind::Solicit,
+    Kind::Dad,
+    Kind::Arp,
+    Kind::Invalid,
+    Kind::Foreign,
+];
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    kind: Kind,
+    group: bool,
+    loopback: bool,
+    own_source: bool,
+    own_dest: bool,
+    /// Which of the packet's addresses slaves own.
+    source_owned: bool,
+    destination_owned: bool,
+    target_owned: bool,
+}
+
+const SRC4: V4 = V4::from_octets([10, 0, 0, 1]);
+const DST4: V4 = V4::from_octets([10, 0, 0, 2]);
+const SRC6: V6 = V6::from_octets([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+const DST6: V6 = V6::from_octets([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+const TARGET6: V6 = V6::from_octets([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3]);
+
+impl Facts for Case {
+    type Slave = Role;
+
+    fn group_dest(&self) -> bool {
+        self.group
+    }
+
+    fn loopback(&self) -> bool {
+        self.loopback
+    }
+
+    fn own_source(&self) -> bool {
+        self.own_source
+    }
+
+    fn own_dest(&self) -> bool {
+        self.own_dest
+    }
+
+    fn packet(&mut self) -> Inner {
+        Inner::Packet(match self.kind {
+            Kind::V4 => Packet::Ipv4 {
+                src: SRC4,
+                dst: DST4,
+            },
+            Kind::V6 => Packet::Ipv6 {
+                src: SRC6,
+                dst: DST6,
+            },
+            Kind::Solicit => Packet::Solicit {
+                src: SRC6,
+                dst: DST6,
+                target: TARGET6,
+            },
+            Kind::Dad => Packet::Solicit {
+                src: V6::UNSPECIFIED,
+                dst: DST6,
+                target: TARGET6,
+            },
+            Kind::Arp => Packet::Arp {
+                sender: SRC4,
+                target: DST4,
+                request: true,
+            },
+            Kind::Invalid => return Inner::Invalid,
+            Kind::Foreign => return Inner::Foreign,
+        })
+    }
+
+    fn lookup(&self, addr: Addr) -> Option<Role> {
+        let (role, owned) = if addr == Addr::V4(SRC4) || addr == Addr::V6(SRC6) {
+            (Role::Source, self.source_owned)
+        } else if addr == Addr::V4(DST4) || addr == Addr::V6(DST6) {
+            (Role::Destination, self.destination_owned)
+        } else if addr == Addr::V6(TARGET6) {
+            (Role::Target, self.target_owned)
+        } else {
+            panic!("{addr:?} is never a key");
+        };
+        owned.then_some(role)
+    }
+}
+
+impl Case {
+    /// The slave that the packet is for.
+    fn receiver(self) -> Option<Role> {
+        match self.kind {
+            Kind::Dad => self.target_owned.then_some(Role::Target),
+            Kind::Invalid | Kind::Foreign => None,
+            _ => self.destination_owned.then_some(Role::Destination),
+        }
+    }
+
+    /// Whether a slave's address says that it sent the packet.
+    fn from_slave(self) -> bool {
+        match self.kind {
+            Kind::Dad => self.target_owned,
+            Kind::Invalid | Kind::Foreign => false,
+            _ => self.source_owned,
+        }
+    }
+}
+
+type Rule<'a> = (bool, &'a dyn Fn() -> Verdict<Role>);
+
+fn first(rules: &[Rule<'_>]) -> Verdict<Role> {
+    let (_, verdict) = rules.iter().find(|(applies, _)| *applies).unwrap();
+    verdict()
+}
+
+fn model_receive(settings: Settings, case: Case) -> Verdict<Role> {
+    let (l2, l3) = (settings.mode == Mode::L2, settings.mode == Mode::L3);
+    let receiver = case.receiver();
+    let seeks_owner = matches!(case.kind, Kind::Arp | Kind::Dad);
+    let reflection = case.own_source && case.from_slave();
+    first(&[
+        (settings.mode == Mode::L3s, &|| Verdict::Pass),
+        (l2 && case.loopback, &|| Verdict::Pass),
+        (l2 && case.group && reflection, &|| Verdict::Pass),
+        (l2 && case.group, &|| Verdict::FloodAndPass),
+        (l3 && seeks_owner, &|| Verdict::Pass),
+        (receiver.is_some(), &|| Verdict::Deliver(receiver.unwrap())),
+        (true, &|| Verdict::Pass),
+    ])
+}
+
+fn model_transmit(settings: Settings, case: Case) -> Verdict<Role> {
+    let l2 = settings.mode == Mode::L2;
+    let vepa = settings.isolation == Isolation::Vepa;
+    let private = settings.isolation == Isolation::Private;
+    let receiver = case.receiver();
+    let local = !vepa && (!l2 || case.own_dest) && receiver.is_some();
+    first(&[
+        (local && private, &|| Verdict::Drop(Why::Private)),
+        (local, &|| Verdict::Deliver(receiver.unwrap())),
+        (l2 && case.own_dest && !vepa, &|| Verdict::ToMaster),
+        (l2 && case.group, &|| Verdict::Flood),
+        (l2, &|| Verdict::Transmit),
+        (case.group, &|| Verdict::Drop(Why::Multicast)),
+        (true, &|| match case.kind {
+            Kind::V4 => Verdict::Route(Family::Ipv4),
+            Kind::V6 | Kind::Solicit | Kind::Dad => Verdict::Route(Family::Ipv6),
+            Kind::Arp | Kind::Foreign => Verdict::Drop(Why::Protocol),
+            Kind::Invalid => Verdict::Drop(Why::Malformed),
+        }),
+    ])
+}
+
+#[test]
+fn every_combination_of_facts() {
+    let mut cases = 0;
+    for mode in [Mode::L2, Mode::L3, Mode::L3s] {
+        for isolation in [Isolation::Bridge, Isolation::Private, Isolation::Vepa] {
+            let settings = Settings { mode, isolation };
+            for kind in KINDS {
+                for bits in 0..1u8 << 7 {
+                    let bit = |n: u8| bits >> n & 1 != 0;
+                    let case = Case {
+                        kind,
+                        group: bit(0),
+                        loopback: bit(1),
+                        own_source: bit(2),
+                        own_dest: bit(3),
+                        source_owned: bit(4),
+                        destination_owned: bit(5),
+                        target_owned: bit(6),
+                    };
+                    assert_eq!(
+                        receive(settings, &mut case.clone()),
+                        model_receive(settings, case),
+                        "receive, {settings:?}, {case:?}"
+                    );
+                    assert_eq!(
+                        transmit(settings, &mut case.clone()),
+                        model_transmit(settings, case),
+                        "transmit, {settings:?}, {case:?}"
+                    );
+                    cases += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 9 * 7 * 128);
+}
