@@ -61,8 +61,10 @@ fn sets() -> Vec<(&'static str, Hash)> {
     ]
 }
 
+type Bucket = fn(u32) -> usize;
+
 /// Which bucket of [`BUCKETS`] a hash falls into, by the bits a table may take.
-const VIEWS: [(&str, fn(u32) -> usize); 3] = [
+const VIEWS: [(&str, Bucket); 3] = [
     ("low bits", |hash| hash as usize % BUCKETS),
     ("top bits", |hash| (hash >> (32 - BUCKET_BITS)) as usize),
     ("middle bits", |hash| (hash >> 11) as usize % BUCKETS),
@@ -161,15 +163,15 @@ fn every_bit_counts() {
     let mut flips = vec![[0u32; 32]; 128 + 32];
     for _ in 0..ROUNDS {
         let seed = seeds.seed();
-        let addr = u128::from(seeds.word()) << 64 | u128::from(seeds.word());
+        let addr = (u128::from(seeds.word()) << 64) | u128::from(seeds.word());
         let short = addr as u32;
         for (bit, row) in flips.iter_mut().enumerate() {
             let moved = match bit.checked_sub(128) {
-                None => v6(addr).hash(&seed) ^ v6(addr ^ 1 << bit).hash(&seed),
-                Some(bit) => v4(short).hash(&seed) ^ v4(short ^ 1 << bit).hash(&seed),
+                None => v6(addr).hash(&seed) ^ v6(addr ^ (1 << bit)).hash(&seed),
+                Some(bit) => v4(short).hash(&seed) ^ v4(short ^ (1 << bit)).hash(&seed),
             };
             for (n, count) in row.iter_mut().enumerate() {
-                *count += moved >> n & 1;
+                *count += (moved >> n) & 1;
             }
         }
     }

@@ -132,7 +132,7 @@ impl Case {
     }
 
     /// Whether a slave's address says that it sent the packet.
-    fn from_slave(self) -> bool {
+    fn sent_by_slave(self) -> bool {
         match self.kind {
             Kind::Dad => self.target_owned,
             Kind::Invalid | Kind::Foreign => false,
@@ -152,7 +152,7 @@ fn model_receive(settings: Settings, case: Case) -> Verdict<Role> {
     let (l2, l3) = (settings.mode == Mode::L2, settings.mode == Mode::L3);
     let receiver = case.receiver();
     let seeks_owner = matches!(case.kind, Kind::Arp | Kind::Dad);
-    let reflection = case.own_source && case.from_slave();
+    let reflection = case.own_source && case.sent_by_slave();
     first(&[
         (settings.mode == Mode::L3s, &|| Verdict::Pass),
         (l2 && case.loopback, &|| Verdict::Pass),
@@ -194,7 +194,7 @@ fn every_combination_of_facts() {
             let settings = Settings { mode, isolation };
             for kind in KINDS {
                 for bits in 0..1u8 << 7 {
-                    let bit = |n: u8| bits >> n & 1 != 0;
+                    let bit = |n: u8| (bits >> n) & 1 != 0;
                     let case = Case {
                         kind,
                         group: bit(0),
