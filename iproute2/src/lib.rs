@@ -12,9 +12,9 @@
 //! tested on the host. `plugin` is the thin layer of C callbacks around it, which uses the output
 //! and netlink functions that `ip` itself exports.
 //!
-//! With `panic = "abort"` (the `plugin` profile) the crate is `no_std` and depends on nothing.
-//! Other profiles unwind, which needs the standard library's personality routine: there it
-//! builds as an ordinary library, so that `cargo test` works.
+//! With `panic = "abort"`, as `iproute2/build` makes it, the crate is `no_std` and depends on
+//! nothing. Cargo's profiles unwind, which needs the standard library's personality routine:
+//! there it builds as an ordinary library, so that `cargo test` works.
 
 #![cfg_attr(all(panic = "abort", not(test)), no_std)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]

@@ -355,34 +355,25 @@ struct Build {
 
 fn build() -> Build {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ip");
-    let target = scratch.join("target");
-    let status = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--profile",
-            "plugin",
-            "--lib",
-            "--example",
-            "rtnl_probe",
-        ])
-        .args([
-            "--manifest-path",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
-        ])
-        .arg("--target-dir")
-        .arg(&target)
-        .status()
-        .unwrap();
-    assert!(status.success(), "the plugin does not build");
     let plugins = scratch.join("plugins");
     fs::create_dir_all(&plugins).unwrap();
     fs::create_dir_all(scratch.join("none")).unwrap();
-    let plugin = target.join("plugin/liblink_ipvlan_rs.so");
-    fs::copy(plugin, plugins.join("link_ipvlan_rs.so")).unwrap();
+    let build = |output: &Path, source: &[&str]| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/build");
+        let status = Command::new(script)
+            .arg(output)
+            .args(source)
+            .status()
+            .unwrap();
+        assert!(status.success(), "{} does not build", output.display());
+    };
+    build(&plugins.join("link_ipvlan_rs.so"), &[]);
+    let probe = scratch.join("rtnl_probe.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/probe/rtnl_probe.rs");
+    build(&probe, &[source]);
     Build {
         plugins,
-        probe: target.join("plugin/examples/librtnl_probe.so"),
+        probe,
         scratch,
     }
 }
