@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The cases, by topic.
+
+mod l2;
+mod l3;
+mod link;
+mod stream;
+
+use crate::cx::Case;
+use crate::netns::Netns;
+use crate::nl::{LinkSpec, VethEnd};
+use crate::wait;
+use anyhow::Result;
+
+/// Every case, in the order in which they run.
+pub fn all() -> impl Iterator<Item = &'static Case> {
+    [link::CASES, l2::CASES, l3::CASES, stream::CASES]
+        .into_iter()
+        .flatten()
+}
+
+/// Waits until every namespace dropped so far is gone. The kernel takes them down one batch after the other, so a veth
+/// into a namespace that is dropped last disappears last.
+pub async fn namespaces_gone() -> Result<()> {
+    let init = Netns::init()?;
+    let last = Netns::new()?;
+    let end = VethEnd {
+        name: "gone1".into(),
+        ns: last.fd(),
+        mtu: 1500,
+    };
+    init.nl().add_link(&LinkSpec {
+        peer: Some(end),
+        ..LinkSpec::new("veth", "gone0")
+    })?;
+    drop(last);
+    wait::until("the namespaces are gone", || {
+        Ok(init.nl().find_link("gone0")?.is_none())
+    })
+    .await
+}

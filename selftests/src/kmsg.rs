@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The kernel log as a witness: a complaint fails the case during which it appeared.
+
+use anyhow::{Context, Result};
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+
+/// What no kernel log may contain. The list follows the netdev CI's (crash signatures, reference trackers) plus what the
+/// stock kernel can report (refcount, list, UBSAN, KFENCE, stalls, hung tasks, device references).
+const COMPLAINTS: &[&str] = &[
+    "WARNING:",
+    "BUG:",
+    "Oops",
+    "] RIP: ",
+    "RIP: 0010",
+    "Call Trace:",
+    "general protection",
+    "Unable to handle",
+    "kernel panic",
+    "Kernel panic",
+    "refcount_t:",
+    "ref_tracker:",
+    "leaked reference",
+    "list_add corruption",
+    "list_del corruption",
+    "UBSAN:",
+    "KFENCE:",
+    "KASAN:",
+    "unreferenced object",
+    "scheduling while atomic",
+    "sleeping function called",
+    "suspicious RCU",
+    "stalls on CPU",
+    "self-detected stall",
+    "soft lockup",
+    "blocked for more than",
+    "unregister_netdevice: waiting",
+    "Dead loop on virtual device",
+    "rust_kernel: panicked",
+    "panicked at",
+];
+
+/// One line of the kernel log.
+#[derive(Clone, Debug)]
+pub struct Line(pub String);
+
+impl Line {
+    /// Whether this line reports a defect of the kernel.
+    pub fn is_complaint(&self) -> bool {
+        COMPLAINTS.iter().any(|c| self.0.contains(c))
+    }
+}
+
+/// A reader of `/dev/kmsg` that keeps its place.
+pub struct Kmsg(File);
+
+impl Kmsg {
+    /// Starts at the oldest message there is, so that a complaint while booting counts too.
+    pub fn open() -> Result<Kmsg> {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open("/dev/kmsg")
+            .context("cannot open /dev/kmsg")?;
+        Ok(Kmsg(file))
+    }
+
+    /// Everything logged since the last call.
+    pub fn read(&mut self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let mut buffer = [0u8; 8192];
+        loop {
+            match self.0.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => {
+                    // "priority,sequence,time,flags;text", then continuation lines that start with a space.
+                    let record = String::from_utf8_lossy(&buffer[..n]);
+                    let text = record.split_once(';').map_or("", |(_, t)| t);
+                    lines.push(Line(text.lines().next().unwrap_or("").to_string()));
+                }
+                // The ring overran us: the next read continues with the oldest record that is left.
+                Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {
+                    lines.push(Line("(kernel log overran)".into()))
+                }
+                Err(_) => break,
+            }
+        }
+        lines
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Drives `ipvlan` and `ipvlan_rs` from user space.
+//!
+//! The binary is the guest's init: it mounts what it needs, loads the modules of `/modules`, runs every case on every
+//! link kind, prints KTAP on the console and powers the guest off. Kernel command line:
+//!
+//! * `st.kinds=ipvlan,ipvlan_rs` which kinds to run (default: both);
+//! * `st.suite=own,both` which suites (default: both): `own` are the cases that run while the in-tree module is not loaded;
+//! * `st.filter=substring` only cases whose full name contains it (several, separated by commas, are alternatives);
+//! * `st.list=1` print the names and stop;
+//! * `st.repeat=n` run everything n times.
+//!
+//! A case is written once and takes the kind from its [`cx::Cx`]; where the two kinds differ on purpose it asks for the
+//! [`cx::Decision`] that says so.
+
+#![forbid(unsafe_op_in_unsafe_fn)]
+
+mod cases;
+mod cx;
+mod ethtool;
+mod frames;
+mod init;
+mod kmsg;
+mod ktap;
+mod lan;
+mod modules;
+mod netns;
+mod nl;
+mod options;
+mod packet;
+mod ping;
+mod rows;
+mod run;
+mod stream;
+mod wait;
+
+fn main() -> std::process::ExitCode {
+    let pid1 = std::process::id() == 1;
+    if pid1 {
+        if let Err(e) = init::set_up() {
+            println!("Bail out! {e:#}");
+            init::power_off();
+        }
+    }
+    let ok = match options::Options::read().and_then(run::run) {
+        Ok(ok) => ok,
+        Err(e) => {
+            println!("Bail out! {e:#}");
+            false
+        }
+    };
+    if pid1 {
+        init::power_off();
+    }
+    if ok {
+        std::process::ExitCode::SUCCESS
+    } else {
+        std::process::ExitCode::FAILURE
+    }
+}

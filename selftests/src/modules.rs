@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Loading and unloading kernel modules from `/modules`, without a modprobe.
+
+use anyhow::{bail, Context, Result};
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+
+/// The path of a module's file; the file may be named with `-` where the module has `_`.
+pub fn path(name: &str) -> Option<PathBuf> {
+    [name.to_string(), name.replace('_', "-")]
+        .iter()
+        .map(|n| PathBuf::from(format!("/modules/{n}.ko")))
+        .find(|p| p.exists())
+}
+
+/// Whether the module is loaded, or built in.
+pub fn is_loaded(name: &str) -> bool {
+    fs::metadata(format!("/sys/module/{name}/initstate")).is_ok()
+}
+
+/// Loads a module after those it depends on; one that is already loaded is left alone.
+pub fn load(name: &str) -> Result<()> {
+    if is_loaded(name) {
+        return Ok(());
+    }
+    let path = path(name).with_context(|| format!("there is no /modules/{name}.ko"))?;
+    for dependency in dependencies(&fs::read(&path)?) {
+        load(&dependency)?;
+    }
+    let file = File::open(&path)?;
+    // SAFETY: finit_module(2) takes a descriptor, a NUL-terminated parameter string and flags.
+    let rc = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0) };
+    if rc != 0 {
+        let e = std::io::Error::last_os_error();
+        if e.raw_os_error() == Some(libc::EEXIST) {
+            return Ok(());
+        }
+        bail!("cannot load {}: {e}", path.display());
+    }
+    Ok(())
+}
+
+/// Unloads a module as `rmmod` does: it fails when the module is in use.
+pub fn unload(name: &str) -> Result<()> {
+    let cname = CString::new(name)?;
+    // SAFETY: delete_module(2) takes a NUL-terminated name and flags.
+    let rc = unsafe { libc::syscall(libc::SYS_delete_module, cname.as_ptr(), libc::O_NONBLOCK) };
+    if rc != 0 {
+        bail!("cannot unload {name}: {}", std::io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// The names in the `depends=` entry of a module's `.modinfo` section, which is a list of NUL-terminated `key=value`.
+fn dependencies(image: &[u8]) -> Vec<String> {
+    let key = b"\0depends=";
+    let Some(at) = image.windows(key.len()).position(|w| w == key) else {
+        return Vec::new();
+    };
+    let value = &image[at + key.len()..];
+    let end = value.iter().position(|b| *b == 0).unwrap_or(0);
+    String::from_utf8_lossy(&value[..end])
+        .split(',')
+        .filter(|s| !s.is_empty())
+        .map(String::from)
+        .collect()
+}

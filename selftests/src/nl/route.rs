@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Routes, rules and neighbours.
+
+use super::{granted, Nl};
+use anyhow::{Context, Result};
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
+use rtnetlink::packet_route::route::{RouteMessage, RouteScope, RouteType};
+use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::RouteMessageBuilder;
+use std::net::IpAddr;
+
+/// Where a route leads.
+#[derive(Clone, Copy, Debug)]
+pub enum Via {
+    /// On the link with this index.
+    Link(u32),
+    Gateway(IpAddr),
+    /// `prohibit`.
+    Prohibit,
+}
+
+impl Nl {
+    /// Adds a route to the main table, or to `table`.
+    pub fn add_route_in(&self, table: u32, to: IpAddr, prefix: u8, via: Via) -> Result<()> {
+        let mut b = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(to, prefix)?
+            .table_id(table);
+        b = match via {
+            Via::Link(index) => {
+                b = b.output_interface(index);
+                if to.is_ipv4() {
+                    b.scope(RouteScope::Link)
+                } else {
+                    b
+                }
+            }
+            Via::Gateway(gateway) => b.gateway(gateway)?,
+            Via::Prohibit => b.kind(RouteType::Prohibit),
+        };
+        let message: RouteMessage = b.build();
+        granted(self.request(
+            RouteNetlinkMessage::NewRoute(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+        )?)
+        .with_context(|| format!("route {to}/{prefix} {via:?}"))
+    }
+
+    pub fn add_route(&self, to: IpAddr, prefix: u8, via: Via) -> Result<()> {
+        self.add_route_in(libc::RT_TABLE_MAIN.into(), to, prefix, via)
+    }
+
+    /// Whether packets to `ip` stay in this namespace.
+    pub fn is_local(&self, ip: IpAddr) -> Result<bool> {
+        let prefix = if ip.is_ipv4() { 32 } else { 128 };
+        let mut m = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(ip, prefix)?
+            .build();
+        // A strict kernel takes none of these in a look-up.
+        m.header.protocol = Default::default();
+        m.header.scope = Default::default();
+        m.header.kind = Default::default();
+        m.header.table = 0;
+        match self.get(RouteNetlinkMessage::GetRoute(m), 0) {
+            Ok(objects) => Ok(objects.iter().any(
+                |o| matches!(o, RouteNetlinkMessage::NewRoute(m) if m.header.kind == RouteType::Local),
+            )),
+            Err(e) if e.is::<super::Refusal>() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Packets with `mark` use `table`.
+    pub fn add_mark_rule(&self, v4: bool, mark: u32, table: u32) -> Result<()> {
+        let mut m = RuleMessage::default();
+        m.header.family = if v4 {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        };
+        m.header.action = RuleAction::ToTable;
+        m.attributes.push(RuleAttribute::FwMark(mark));
+        m.attributes.push(RuleAttribute::Table(table));
+        granted(self.create(RouteNetlinkMessage::NewRule(m))?).context("rule")
+    }
+
+    /// A permanent neighbour entry.
+    pub fn add_neigh(&self, index: u32, ip: IpAddr, mac: [u8; 6]) -> Result<()> {
+        let mut m = neigh(index, ip);
+        m.header.state = NeighbourState::Permanent;
+        m.attributes
+            .push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
+        granted(self.request(
+            RouteNetlinkMessage::NewNeighbour(m),
+            NLM_F_CREATE | NLM_F_REPLACE,
+        )?)
+        .with_context(|| format!("neighbour {ip}"))
+    }
+
+    /// A proxy neighbour entry: the link answers for `ip`.
+    pub fn add_neigh_proxy(&self, index: u32, ip: IpAddr) -> Result<()> {
+        let mut m = neigh(index, ip);
+        m.header.state = NeighbourState::Permanent;
+        m.header.flags = NeighbourFlags::Proxy;
+        granted(self.request(
+            RouteNetlinkMessage::NewNeighbour(m),
+            NLM_F_CREATE | NLM_F_REPLACE,
+        )?)
+        .with_context(|| format!("neighbour proxy {ip}"))
+    }
+}
+
+fn neigh(index: u32, ip: IpAddr) -> NeighbourMessage {
+    let mut m = NeighbourMessage::default();
+    m.header.ifindex = index;
+    m.header.family = if ip.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    m.attributes.push(NeighbourAttribute::Destination(match ip {
+        IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
+        IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
+    }));
+    m
+}

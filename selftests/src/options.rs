@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What to run, from the kernel command line or, outside a guest, from the arguments: both take `st.key=value`.
+
+use crate::cx::Kind;
+use anyhow::{bail, Result};
+use std::fs;
+
+/// The choices of one run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub kinds: Vec<Kind>,
+    pub filter: Vec<String>,
+    pub suites: Vec<String>,
+    pub list: bool,
+    pub repeat: u32,
+    /// Runs the `own` cases on the in-tree driver too.
+    pub risky: bool,
+}
+
+impl Options {
+    /// Reads `/proc/cmdline`, then the arguments.
+    pub fn read() -> Result<Options> {
+        let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+        let args: Vec<String> = std::env::args().skip(1).collect();
+        Self::parse(
+            line.split_whitespace()
+                .chain(args.iter().map(String::as_str)),
+        )
+    }
+
+    fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Result<Options> {
+        let mut o = Options {
+            kinds: vec![Kind::Ipvlan, Kind::IpvlanRs],
+            filter: Vec::new(),
+            suites: vec!["own".into(), "both".into()],
+            list: false,
+            repeat: 1,
+            risky: false,
+        };
+        let list = |v: &str| {
+            v.split(',')
+                .filter(|s| !s.is_empty())
+                .map(String::from)
+                .collect::<Vec<_>>()
+        };
+        for word in words {
+            let Some((key, value)) = word.strip_prefix("st.").and_then(|w| w.split_once('='))
+            else {
+                continue;
+            };
+            match key {
+                "kinds" => {
+                    o.kinds = list(value)
+                        .iter()
+                        .map(|k| Kind::from_name(k))
+                        .collect::<Result<_>>()?
+                }
+                "filter" => o.filter = list(value),
+                "suite" => o.suites = list(value),
+                "list" => o.list = value == "1",
+                "repeat" => o.repeat = value.parse()?,
+                "risky" => o.risky = value == "1",
+                _ => bail!("unknown option st.{key}"),
+            }
+        }
+        Ok(o)
+    }
+
+    /// Whether the case with this full name was asked for.
+    pub fn wants(&self, name: &str) -> bool {
+        self.filter.is_empty() || self.filter.iter().any(|f| name.contains(f.as_str()))
+    }
+}

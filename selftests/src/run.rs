@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Running the cases: order, time limits, the kernel log after each, totals.
+
+use crate::cx::{Case, Cx, Kind, Suite};
+use crate::kmsg::Kmsg;
+use crate::ktap::{Ktap, Outcome};
+use crate::options::Options;
+use crate::{cases, init, modules, rows, wait};
+use anyhow::Result;
+use futures_util::FutureExt;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Modules that are there from the start; others are loaded by the cases that need them.
+const BASE: &[&str] = &["veth", "dummy", "act_mirred", "cls_matchall", "sch_ingress"];
+
+/// One case on one kind, master and family.
+struct Run {
+    case: &'static Case,
+    cx: Cx,
+    name: String,
+}
+
+/// A case that does not want to run here says so with this error.
+#[derive(Debug)]
+pub struct Skip(pub String);
+
+impl std::fmt::Display for Skip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// Milliseconds since the start at which the current case is hopelessly late; 0 when there is none.
+static DEADLINE: AtomicU64 = AtomicU64::new(0);
+static CURRENT: Mutex<String> = Mutex::new(String::new());
+
+/// Runs everything that `options` asks for; whether all passed.
+pub fn run(options: Options) -> Result<bool> {
+    let mut runs = Vec::new();
+    for suite in [Suite::Own, Suite::Both] {
+        let word = if suite == Suite::Own { "own" } else { "both" };
+        if options.suites.iter().any(|s| s == word) {
+            for kind in &options.kinds {
+                runs.extend(expand(suite, *kind, &options));
+            }
+        }
+    }
+    if options.list {
+        runs.iter().for_each(|r| println!("{}", r.name));
+        return Ok(true);
+    }
+    rows::check()?;
+    init::tune();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut state = State::new(runs.len() * options.repeat as usize)?;
+    watchdog();
+    for _ in 0..options.repeat {
+        for (i, run) in runs.iter().enumerate() {
+            let first = i == 0
+                || runs[i - 1].case.suite != run.case.suite
+                || runs[i - 1].cx.kind != run.cx.kind;
+            if first {
+                state.prepare(run.case.suite, run.cx.kind);
+            }
+            state.one(&runtime, run);
+        }
+    }
+    Ok(state.finish(&runtime))
+}
+
+/// All runs of a suite on a kind, in the order of the case lists.
+fn expand(suite: Suite, kind: Kind, options: &Options) -> Vec<Run> {
+    let mut runs = Vec::new();
+    // The cases of `own` are not for the in-tree driver, except by hand.
+    if suite == Suite::Own && kind == Kind::Ipvlan && !options.risky {
+        return runs;
+    }
+    for case in cases::all().filter(|c| c.suite == suite) {
+        for master in case.masters {
+            for family in case.families {
+                let cx = Cx {
+                    kind,
+                    master: *master,
+                    family: *family,
+                };
+                let name = format!("{}:{}:{cx}", kind.name(), case.name);
+                if options.wants(&name) {
+                    runs.push(Run { case, cx, name });
+                }
+            }
+        }
+    }
+    runs
+}
+
+struct State {
+    ktap: Ktap,
+    kmsg: Kmsg,
+    /// Passed, failed, skipped; per kind.
+    totals: [[usize; 3]; 2],
+    complaints: usize,
+    start: Instant,
+    /// Why the cases of the current kind cannot run.
+    missing: Option<String>,
+}
+
+impl State {
+    fn new(cases: usize) -> Result<State> {
+        let mut kmsg = Kmsg::open()?;
+        let mut complaints = 0;
+        for line in kmsg.read().iter().filter(|l| l.is_complaint()) {
+            println!("# kernel log before the first case: {}", line.0);
+            complaints += 1;
+        }
+        let missing = BASE
+            .iter()
+            .try_for_each(|m| modules::load(m))
+            .err()
+            .map(|e| format!("{e:#}"));
+        let start = Instant::now();
+        Ok(State {
+            ktap: Ktap::start(cases),
+            kmsg,
+            totals: [[0; 3]; 2],
+            complaints,
+            start,
+            missing,
+        })
+    }
+
+    /// Loads what a suite needs on a kind, and unloads what it must not see.
+    fn prepare(&mut self, suite: Suite, kind: Kind) {
+        let load = || -> Result<()> {
+            if suite == Suite::Own && kind == Kind::IpvlanRs && modules::is_loaded("ipvlan") {
+                modules::unload("ipvlan")?;
+            }
+            modules::load(kind.name())
+        };
+        self.missing = load().err().map(|e| format!("{e:#}"));
+    }
+
+    fn one(&mut self, runtime: &tokio::runtime::Runtime, run: &Run) {
+        let begin = Instant::now();
+        let outcome = match &self.missing {
+            Some(why) => Outcome::Failed(why.clone()),
+            None => {
+                *CURRENT.lock().unwrap() = run.name.clone();
+                let limit = Duration::from_secs(run.case.limit);
+                DEADLINE.store(
+                    (uptime() + limit + limit / 2).as_millis() as u64,
+                    Ordering::Relaxed,
+                );
+                let outcome = attempt(runtime, run, limit);
+                DEADLINE.store(0, Ordering::Relaxed);
+                outcome
+            }
+        };
+        let outcome = self.judge(outcome);
+        let which = match outcome {
+            Outcome::Passed => 0,
+            Outcome::Failed(_) => 1,
+            Outcome::Skipped(_) => 2,
+        };
+        self.totals[run.cx.kind as usize][which] += 1;
+        self.ktap.result(&run.name, &outcome, begin.elapsed());
+    }
+
+    /// A complaint in the kernel log turns any outcome into a failure; a failure shows the log's last lines.
+    fn judge(&mut self, outcome: Outcome) -> Outcome {
+        let log = self.kmsg.read();
+        let complained = log.iter().any(|l| l.is_complaint());
+        self.complaints += usize::from(complained);
+        let mut text = match outcome {
+            Outcome::Failed(why) => why,
+            Outcome::Passed | Outcome::Skipped(_) if !complained => return outcome,
+            _ => String::new(),
+        };
+        if complained {
+            text = format!("the kernel complained\n{text}");
+        }
+        let first = log
+            .iter()
+            .position(|l| l.is_complaint())
+            .map_or(log.len().saturating_sub(8), |i| i.saturating_sub(2));
+        for line in log.iter().skip(first).take(60) {
+            text += &format!("\n  log: {}", line.0);
+        }
+        Outcome::Failed(text)
+    }
+
+    fn finish(mut self, runtime: &tokio::runtime::Runtime) -> bool {
+        // Namespaces die in the background: whatever still holds a device shows up here.
+        if let Err(e) = runtime.block_on(cases::namespaces_gone()) {
+            println!("# after the last case: {e:#}");
+            self.complaints += 1;
+        }
+        for line in self.kmsg.read().iter().filter(|l| l.is_complaint()) {
+            println!("# kernel log after the last case: {}", line.0);
+            self.complaints += 1;
+        }
+        let mut sum = [0; 3];
+        for kind in [Kind::Ipvlan, Kind::IpvlanRs] {
+            let t = self.totals[kind as usize];
+            sum.iter_mut().zip(t).for_each(|(s, n)| *s += n);
+            if t != [0; 3] {
+                println!(
+                    "# {}: {} passed, {} failed, {} skipped",
+                    kind.name(),
+                    t[0],
+                    t[1],
+                    t[2]
+                );
+            }
+        }
+        for name in &self.ktap.failed {
+            println!("# failed: {name}");
+        }
+        if self.complaints > 0 {
+            println!("# the kernel complained {} times", self.complaints);
+        }
+        println!("# took {} s", self.start.elapsed().as_secs());
+        println!("{} passed, {} failed, {} skipped", sum[0], sum[1], sum[2]);
+        sum[1] == 0 && self.complaints == 0 && sum[0] > 0
+    }
+}
+
+/// Runs a case to its end, its limit, or its panic.
+fn attempt(runtime: &tokio::runtime::Runtime, run: &Run, limit: Duration) -> Outcome {
+    let local = tokio::task::LocalSet::new();
+    let future = AssertUnwindSafe((run.case.run)(run.cx)).catch_unwind();
+    let result = local.block_on(runtime, async { tokio::time::timeout(limit, future).await });
+    match result {
+        Err(_) => Outcome::Failed(format!("still not done after {limit:?}")),
+        Ok(Err(panic)) => Outcome::Failed(
+            panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()))
+                .unwrap_or_else(|| "panicked".into()),
+        ),
+        Ok(Ok(Ok(()))) => Outcome::Passed,
+        Ok(Ok(Err(e))) => match e.downcast_ref::<Skip>() {
+            Some(skip) => Outcome::Skipped(skip.0.clone()),
+            None => Outcome::Failed(format!("{e:#}")),
+        },
+    }
+}
+
+fn uptime() -> Duration {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}
+
+/// A system call that never returns blocks the runtime, and with it every time limit: another thread ends the run then,
+/// with the stacks of the blocked tasks.
+fn watchdog() {
+    uptime();
+    std::thread::spawn(|| loop {
+        std::thread::sleep(Duration::from_secs(1));
+        let deadline = DEADLINE.load(Ordering::Relaxed);
+        if deadline != 0 && uptime() > Duration::from_millis(deadline) {
+            let name = CURRENT.lock().map(|n| n.clone()).unwrap_or_default();
+            let _ = std::fs::write("/proc/sys/kernel/printk", "8");
+            let _ = std::fs::write("/proc/sysrq-trigger", "w");
+            std::thread::sleep(wait::SOON / 10);
+            println!("Bail out! {name} hangs in the kernel");
+            println!("0 passed, 1 failed, 0 skipped");
+            if std::process::id() == 1 {
+                crate::init::power_off();
+            }
+            std::process::exit(1);
+        }
+    });
+}
