@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # much here is for the scripts that source it
 # SPDX-License-Identifier: GPL-2.0
 # What every script here shares: where things live, how a step is shown, and how a
 # command enters the Debian root. Sourced, never run.

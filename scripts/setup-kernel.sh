@@ -63,7 +63,7 @@ closure() {
 		while read -r dep; do
 			[[ -z $(in_root apt-cache show "$dep=$version" 2>/dev/null) ]] || todo+=("$dep")
 		done < <(in_root apt-cache show "$name=$version" |
-			sed -n 's/^\(Pre-\)\?Depends: //p' | tr ',|' '\n\n' | grep -oE '^ *linux-[^ ]+' | tr -d ' ')
+			sed -n 's/^\(Pre-\)\?Depends: //p' | tr ',|' '\n' | grep -oE '^ *linux-[^ ]+' | tr -d ' ')
 	done
 }
 

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# `make` builds the module, `make demo` shows it, `make check` tests everything; each sets up
+# what it needs by itself. The work is in scripts/. Kbuild reads the file Kbuild, not this one.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := module
+.PHONY: module demo check check-host check-guest lint mutants rust-analyzer setup update \
+	clean distclean help
+
+# Given on make's command line, these reach the scripts too.
+export KDIR KVER JOBS
+
+module: ## build ipvlan_rs.ko (KDIR=… or KVER=… choose the kernel)
+	@scripts/build
+
+demo: ## show the module at work in a guest with the stock kernel
+	@scripts/setup
+	@scripts/build --stock
+	@scripts/demo/run
+
+check: ## run every test; the last line counts them
+	@scripts/check
+
+check-host: ## the tests that need no kernel: logic, table, models, the ip plugin
+	@scripts/check host
+
+check-guest: ## the same cases on ipvlan and ipvlan_rs in a guest (CASES=… filters by name)
+	@scripts/check guest
+
+lint: ## formatting, clippy, shellcheck and the rules of the layers
+	@scripts/check lint
+
+mutants: ## apply each wrong patch and see it caught (MUTANTS=… filters by name)
+	@scripts/mutants $(MUTANTS)
+
+rust-analyzer: ## write rust-project.json for an editor
+	@scripts/rust-analyzer
+
+setup: ## fetch and prepare everything in the cache, building nothing of ours
+	@scripts/setup
+
+update: ## look for a newer stock kernel, and set it up
+	@scripts/setup --update
+
+clean: ## remove what was built, keep the environment
+	@scripts/clean
+
+distclean: ## remove the whole cache too
+	@scripts/clean --all
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
