@@ -7,3 +7,5 @@
 
 #[path = "../logic/mod.rs"]
 pub mod logic;
+
+pub mod sync;

@@ -99,6 +99,25 @@ pub fn wait_for_readers() {
     kernel::sync::rcu::synchronize_rcu();
 }
 
+/// Waits, when it is dropped, until all callbacks of [`RcuBox`]es that were dropped before have run (`rcu_barrier()`).
+///
+/// For the last field of a module: the callbacks are in its text.
+pub struct Barrier(());
+
+impl Barrier {
+    /// To be dropped in process context.
+    #[expect(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Drop for Barrier {
+    fn drop(&mut self) {
+        kernel::sync::rcu::rcu_barrier();
+    }
+}
+
 /// A pointer that readers load under RCU while a single writer at a time changes it.
 ///
 /// Null at first. Neither owns nor dereferences what it points to.

@@ -39,11 +39,16 @@
 
 #[path = "table/array.rs"]
 mod array;
+#[cfg(not(CONFIG_RUST))]
+#[path = "../host/audit.rs"]
+mod audit;
 #[path = "table/line.rs"]
 mod line;
 #[path = "table/resize.rs"]
 mod resize;
 
+#[cfg(not(CONFIG_RUST))]
+pub use self::audit::Shape;
 use self::{array::Array, line::Line, resize::Copying};
 use super::platform::{
     self,

@@ -95,9 +95,11 @@ impl<E> Array<E> {
         (u64::from(hash).wrapping_shl(self.bits()) >> 32) as u32
     }
 
-    /// The first hash that no longer belongs to bucket `index`; `2^32` for the last bucket.
-    pub(super) fn end(self, index: u32) -> u64 {
-        u64::from(index).wrapping_add(1).wrapping_shl(32) >> self.bits()
+    /// The first hash beyond the bucket that `hash` belongs to; `2^32` after the last bucket.
+    pub(super) fn end(self, hash: u32) -> u64 {
+        let next = u64::from(self.index(hash)).wrapping_add(1);
+
+        next.wrapping_shl(32) >> self.bits()
     }
 
     /// The bucket that a hash belongs to.

@@ -11,6 +11,7 @@ use super::super::platform::{
     SLOTS, //
 };
 use core::{
+    array::from_fn,
     iter::successors,
     ptr::{
         drop_in_place,
@@ -50,7 +51,7 @@ impl<E> Line<E> {
         // INVARIANT: Every pointer is null.
         Self {
             tags: MarkedU64::new(0),
-            slots: [const { RcuPointer::null() }; SLOTS],
+            slots: from_fn(|_| RcuPointer::null()),
             next: RcuPointer::null(),
         }
     }
@@ -184,7 +185,7 @@ fn tag(hash: u32) -> u64 {
 /// # Invariants
 ///
 /// Less than [`SLOTS`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slot(usize);
 
 impl Slot {
