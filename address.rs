@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who owns which address on a port.
+//!
+//! An address is in its table from the moment a slave gets it until it loses it, whether the slave is up or not; it
+//! steers packets only while the slave is up and the master does not have the same address.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    device::{
+        Ipvlan,
+        Slave, //
+    },
+    logic::addr::{
+        Addr,
+        Seed,
+        V4,
+        V6, //
+    },
+    net::driver::DriverRef,
+    sync::{
+        marked::Marked,
+        rcu::{
+            RcuBox,
+            RcuRead, //
+        },
+        table::{
+            Advice,
+            Entry,
+            InsertError,
+            Table, //
+        },
+        work::Worker, //
+    },
+};
+use kernel::{
+    alloc::Flags,
+    prelude::*, //
+};
+
+/// An address of either family, as a key of its table.
+pub(crate) trait Key: Copy + Eq + Send + Sync + 'static {
+    /// The seeded hash.
+    fn hash(self, seed: &Seed) -> u32;
+}
+
+impl Key for V4 {
+    #[inline]
+    fn hash(self, seed: &Seed) -> u32 {
+        V4::hash(self, seed)
+    }
+}
+
+impl Key for V6 {
+    #[inline]
+    fn hash(self, seed: &Seed) -> u32 {
+        V6::hash(self, seed)
+    }
+}
+
+/// That a slave has an address.
+pub(crate) struct Owned<K: Key> {
+    key: K,
+    slave: DriverRef<Ipvlan>,
+    /// The master has the address too, and gets its packets.
+    shadowed: Marked<bool>,
+}
+
+impl<K: Key> Entry for Owned<K> {
+    type Key = K;
+    type Seed = Seed;
+
+    #[inline]
+    fn key(&self) -> K {
+        self.key
+    }
+
+    #[inline]
+    fn hash(key: &K, seed: &Seed) -> u32 {
+        key.hash(seed)
+    }
+}
+
+/// What became of an address that a slave got.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// It is in the table.
+    New,
+    /// It was there already, for the same slave.
+    Again,
+    /// Another slave has it: it is not steered.
+    Taken,
+    /// There was no memory: it is not steered.
+    NoMemory,
+}
+
+/// The addresses of one family.
+pub(crate) struct Family<K: Key> {
+    table: Table<Owned<K>>,
+}
+
+impl<K: Key> Family<K> {
+    fn new(seed: Seed) -> Result<Self> {
+        Ok(Self {
+            table: Table::new(seed)?,
+        })
+    }
+
+    /// The slave that is to receive what goes to an address.
+    #[inline]
+    pub(crate) fn receiver<'a>(
+        &'a self,
+        key: K,
+        rcu: &'a RcuRead,
+    ) -> Option<&'a DriverRef<Ipvlan>> {
+        let owned = self.table.lookup(&key, rcu)?;
+        (owned.slave.dev().is_up() && !owned.shadowed.read()).then_some(&owned.slave)
+    }
+
+    /// The slave that has an address, up or not.
+    pub(crate) fn owner<'a>(&'a self, key: K, rcu: &'a RcuRead) -> Option<&'a DriverRef<Ipvlan>> {
+        Some(&self.table.lookup(&key, rcu)?.slave)
+    }
+
+    /// Notes that `slave` has an address. `flags` decide whether this may sleep and whom the memory is charged to.
+    pub(crate) fn add(
+        &self,
+        key: K,
+        slave: &DriverRef<Ipvlan>,
+        flags: Flags,
+        rcu: &RcuRead,
+    ) -> (Added, Advice) {
+        if let Some(owner) = self.owner(key, rcu) {
+            // promote_secondaries announces an address again that was there all along.
+            return (again_or_taken(owner, slave), Advice::None);
+        }
+        let entry = Owned {
+            key,
+            slave: slave.clone(),
+            shadowed: Marked::new(false),
+        };
+        let Ok(entry) = RcuBox::new(entry, flags) else {
+            return (Added::NoMemory, Advice::None);
+        };
+        match self.table.insert(entry) {
+            Ok(advice) => (Added::New, advice),
+            // IPv6 addresses come in softirq too: somebody was faster.
+            Err(InsertError::Taken(_)) => (
+                self.owner(key, rcu)
+                    .map_or(Added::Taken, |owner| again_or_taken(owner, slave)),
+                Advice::None,
+            ),
+            Err(InsertError::NoMemory(_)) => (Added::NoMemory, Advice::None),
+        }
+    }
+
+    /// Notes that `slave` has lost an address.
+    pub(crate) fn remove(&self, key: K, slave: &Slave) -> Advice {
+        // An address that was taken when the slave got it belongs to somebody else.
+        let (removed, advice) = self
+            .table
+            .remove_if(&key, |owned| core::ptr::eq(&*owned.slave, slave));
+        drop(removed);
+        advice
+    }
+
+    /// Notes whether the master has an address too. Returns the slave that it concerns, if that is news.
+    pub(crate) fn shadow<'a>(
+        &'a self,
+        key: K,
+        shadowed: bool,
+        rcu: &'a RcuRead,
+    ) -> Option<&'a DriverRef<Ipvlan>> {
+        let owned = self.table.lookup(&key, rcu)?;
+        if owned.shadowed.read() == shadowed {
+            return None;
+        }
+        owned.shadowed.write(shadowed);
+        Some(&owned.slave)
+    }
+
+    /// Forgets all addresses of a slave. Process context; scans the table, unless that is empty.
+    fn forget(&self, slave: &Slave) -> Advice {
+        if self.table.is_empty() {
+            return Advice::None;
+        }
+        self.table
+            .retain(|owned| !core::ptr::eq(&*owned.slave, slave))
+    }
+}
+
+fn again_or_taken(owner: &DriverRef<Ipvlan>, slave: &DriverRef<Ipvlan>) -> Added {
+    if owner.dev().is(slave.dev()) {
+        Added::Again
+    } else {
+        Added::Taken
+    }
+}
+
+/// The addresses of a port. Its work is to resize the tables.
+pub(crate) struct Addresses {
+    /// IPv4.
+    pub(crate) v4: Family<V4>,
+    /// IPv6.
+    pub(crate) v6: Family<V6>,
+}
+
+impl Addresses {
+    /// No addresses yet. Process context.
+    pub(crate) fn new(seed: [u64; 4]) -> Result<Self> {
+        Ok(Self {
+            v4: Family::new(Seed::new(seed))?,
+            v6: Family::new(Seed::new(seed))?,
+        })
+    }
+
+    /// The slave that is to receive what goes to an address.
+    #[inline]
+    pub(crate) fn receiver<'a>(
+        &'a self,
+        addr: Addr,
+        rcu: &'a RcuRead,
+    ) -> Option<&'a DriverRef<Ipvlan>> {
+        match addr {
+            Addr::V4(key) => self.v4.receiver(key, rcu),
+            Addr::V6(key) => self.v6.receiver(key, rcu),
+        }
+    }
+
+    /// Forgets all addresses of a slave that goes. Process context.
+    pub(crate) fn forget(&self, slave: &Slave) -> Advice {
+        match (self.v4.forget(slave), self.v6.forget(slave)) {
+            (Advice::None, Advice::None) => Advice::None,
+            _ => Advice::Resize,
+        }
+    }
+}
+
+impl Worker for Addresses {
+    fn run(&self) {
+        // Without memory the tables stay as they are: correct, only slower. The next change asks again.
+        let _ = self.v4.table.resize();
+        let _ = self.v6.table.resize();
+    }
+}

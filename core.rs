@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The packet path: what the master receives and what slaves send.
+//!
+//! A frame gives facts, [`verdict`] decides on them, and the decision is carried out here. Softirq context; no panics.
+
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+use crate::{
+    device::{
+        received_len,
+        Counter,
+        Ipvlan,
+        Slave, //
+    },
+    logic::{
+        addr::Addr,
+        frame::{
+            self,
+            Parsed,
+            ETH_HLEN, //
+        },
+        verdict::{
+            self,
+            Facts,
+            Family,
+            Inner,
+            Verdict,
+            Why, //
+        },
+    },
+    net::{
+        device::NetDevice,
+        driver::{
+            DriverRef,
+            Softirq, //
+        },
+        route::{
+            self,
+            Route4,
+            Route6,
+            XmitDepth, //
+        },
+        rx_handler::{
+            RxHandler,
+            RxResult,
+            RxSkb, //
+        },
+        skbuff::{
+            DropReason,
+            Ethernet,
+            Skb,
+            Xmit, //
+        },
+    },
+    port::Port,
+};
+
+/// Parses the packet whose network header begins `offset` bytes into the data, pulling what that takes.
+#[inline(always)]
+fn parse(skb: &mut Skb, offset: usize) -> Inner {
+    loop {
+        let len = skb.len().saturating_sub(offset);
+        let linear = skb.linear().get(offset..).unwrap_or_default();
+        match frame::parse(skb.protocol(), linear, len) {
+            Parsed::Packet(packet) => return Inner::Packet(packet),
+            Parsed::Invalid => return Inner::Invalid,
+            Parsed::Foreign => return Inner::Foreign,
+            // Each round asks for more than there was, so there are few.
+            Parsed::Pull(len) => {
+                if !skb.pull_linear(offset.saturating_add(len)) {
+                    return Inner::Invalid;
+                }
+            }
+        }
+    }
+}
+
+/// A frame that the master received.
+struct Received<'a, 'b> {
+    skb: &'b mut Skb,
+    port: &'a Port,
+    cx: &'a Softirq,
+}
+
+impl<'a> Facts for Received<'a, '_> {
+    type Slave = &'a DriverRef<Ipvlan>;
+
+    #[inline]
+    fn group_dest(&self) -> bool {
+        self.skb.received_ethernet().is_group()
+    }
+
+    #[inline]
+    fn loopback(&self) -> bool {
+        self.skb.is_loopback()
+    }
+
+    #[inline]
+    fn own_source(&self) -> bool {
+        self.skb.received_ethernet().source == self.port.master().address()
+    }
+
+    #[inline]
+    fn own_dest(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn packet(&mut self) -> Inner {
+        parse(self.skb, 0)
+    }
+
+    #[inline]
+    fn lookup(&self, addr: Addr) -> Option<Self::Slave> {
+        self.port.addresses.receiver(addr, &self.cx.rcu)
+    }
+}
+
+impl RxHandler for Port {
+    #[inline]
+    fn receive<'a>(&'a self, mut rx: RxSkb<'a>, cx: &'a Softirq) -> RxResult<'a> {
+        let mut facts = Received {
+            skb: &mut rx.skb,
+            port: self,
+            cx,
+        };
+        match verdict::receive(self.settings(), &mut facts) {
+            Verdict::Deliver(slave) => {
+                slave.count_received(received_len(&rx.skb), true, false, cx);
+                rx.another(slave.dev(), cx)
+            }
+            Verdict::FloodAndPass => {
+                self.flood.received(&rx.skb, cx);
+                rx.pass()
+            }
+            // The others are verdicts on what is sent.
+            Verdict::Pass
+            | Verdict::Flood
+            | Verdict::ToMaster
+            | Verdict::Transmit
+            | Verdict::Route(_)
+            | Verdict::Drop(_) => rx.pass(),
+        }
+    }
+}
+
+/// A frame that a slave sends.
+struct Sent<'a, 'b> {
+    skb: &'b mut Skb,
+    ethernet: Ethernet,
+    port: &'a Port,
+    cx: &'a Softirq,
+}
+
+impl<'a> Facts for Sent<'a, '_> {
+    type Slave = &'a DriverRef<Ipvlan>;
+
+    #[inline]
+    fn group_dest(&self) -> bool {
+        self.ethernet.is_group()
+    }
+
+    #[inline]
+    fn loopback(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn own_source(&self) -> bool {
+        true
+    }
+
+    #[inline]
+    fn own_dest(&self) -> bool {
+        self.ethernet.dest == self.ethernet.source
+    }
+
+    // Where the network header is, a raw socket or a redirect may have told the kernel wrongly: it follows the
+    // Ethernet header.
+    #[inline(always)]
+    fn packet(&mut self) -> Inner {
+        parse(self.skb, ETH_HLEN)
+    }
+
+    #[inline]
+    fn lookup(&self, addr: Addr) -> Option<Self::Slave> {
+        self.port.addresses.receiver(addr, &self.cx.rcu)
+    }
+}
+
+/// `ndo_start_xmit` of a slave.
+#[inline]
+pub(crate) fn transmit(slave: &Slave, skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
+    let len = skb.len();
+    let result = send(slave, skb, dev, cx);
+    if result.is_sent() {
+        slave.counters.add(Counter::TxPackets, 1, &cx.bh);
+        // CAST: usize has at most 64 bits.
+        slave.counters.add(Counter::TxBytes, len as u64, &cx.bh);
+    } else {
+        slave.counters.add(Counter::TxDropped, 1, &cx.bh);
+    }
+    result
+}
+
+#[inline]
+fn send(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
+    let port: &Port = slave.port();
+    if !skb.pull_linear(ETH_HLEN) {
+        skb.drop(DropReason::PacketTooSmall);
+        return Xmit::DROP;
+    }
+    let Some(ethernet) = skb.sent_ethernet() else {
+        return Xmit::DROP;
+    };
+    let mut facts = Sent {
+        skb: &mut skb,
+        ethernet,
+        port,
+        cx,
+    };
+    match verdict::transmit(port.settings(), &mut facts) {
+        Verdict::Transmit => skb.queue_xmit(port.master(), cx),
+        Verdict::Deliver(sibling) => {
+            let len = skb.len();
+            let delivered = skb
+                .unshare()
+                .is_some_and(|skb| skb.forward_to(sibling.dev(), cx));
+            sibling.count_received(len, delivered, false, cx);
+            Xmit::SUCCESS
+        }
+        Verdict::ToMaster => {
+            if let Some(skb) = skb.unshare() {
+                skb.forward_to(port.master(), cx);
+                return Xmit::SUCCESS;
+            }
+            Xmit::DROP
+        }
+        Verdict::Flood => port.flood.sent(skb, slave, dev, cx),
+        Verdict::Route(family) => {
+            let result = send_routed(port, skb, dev, family, cx);
+            if !result.is_sent() {
+                slave.counters.add(Counter::TxErrors, 1, &cx.bh);
+            }
+            result
+        }
+        Verdict::Drop(why) => {
+            match why {
+                // Policy, not a loss.
+                Why::Private => skb.consume(),
+                Why::Multicast | Why::Protocol => skb.drop(DropReason::UnhandledProtocol),
+                Why::Malformed => skb.drop(DropReason::BadHeader),
+            }
+            Xmit::DROP
+        }
+        // Verdicts on what is received.
+        Verdict::Pass | Verdict::FloodAndPass => Xmit::DROP,
+    }
+}
+
+/// Sends a packet through the master's namespace, as if that had made it.
+#[inline(never)]
+fn send_routed(port: &Port, skb: Skb, dev: &NetDevice, family: Family, cx: &Softirq) -> Xmit {
+    let depth = XmitDepth::enter(cx);
+    if depth.is_too_deep() {
+        skb.drop(DropReason::Recursion);
+        return Xmit::DROP;
+    }
+    let Some(mut skb) = skb.unshare() else {
+        return Xmit::DROP;
+    };
+    let master = port.master();
+    skb.scrub(!dev.net_rcu(&cx.rcu).is(master.net_rcu(&cx.rcu)));
+    if !skb.strip_ethernet() {
+        skb.drop(DropReason::PacketTooSmall);
+        return Xmit::DROP;
+    }
+    let result = match family {
+        Family::Ipv4 => match Route4::of(&skb) {
+            Some(route) => route::output4(skb, master, route, cx),
+            None => return malformed(skb),
+        },
+        Family::Ipv6 => match Route6::of(&skb) {
+            Some(route) => route::output6(skb, master, &route, cx),
+            None => return malformed(skb),
+        },
+    };
+    match result {
+        Ok(()) => Xmit::SUCCESS,
+        Err(result) => result,
+    }
+}
+
+/// Drops a packet that turned out shorter than its header.
+fn malformed(skb: Skb) -> Xmit {
+    skb.drop(DropReason::BadHeader);
+    Xmit::DROP
+}

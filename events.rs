@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What happens to masters and to addresses, and what slaves make of it.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    address::{
+        Added,
+        Addresses,
+        Family,
+        Key, //
+    },
+    device::{
+        Ipvlan,
+        Slave, //
+    },
+    logic::{
+        addr::{
+            V4,
+            V6, //
+        },
+        mtu, //
+    },
+    master_has_priority,
+    net::{
+        device::NetDevice,
+        driver::DriverRef,
+        extack::ExtAck,
+        inet::{
+            Address4Event,
+            Address6Event,
+            Validate4Event,
+            Validate6Event, //
+        },
+        link::UnregisterBatch,
+        log::ratelimit,
+        notifier::{
+            Addresses4,
+            Addresses6,
+            Answer,
+            DeviceEvent,
+            DeviceEventKind,
+            Devices,
+            Listener,
+            Validators4,
+            Validators6, //
+        },
+        rtnl::Rtnl,
+    },
+    port::Port,
+    sync::rcu::RcuRead,
+};
+use kernel::{
+    alloc::Flags,
+    prelude::*, //
+};
+
+/// The listener on all chains.
+pub(crate) struct Events;
+
+impl Listener<Devices> for Events {
+    fn notify(event: DeviceEvent<'_>) -> Answer {
+        let DeviceEvent {
+            kind,
+            dev: master,
+            extack,
+            rtnl,
+        } = event;
+        let Some(port) = master.rx_handler::<Port>(rtnl) else {
+            return Answer::Done;
+        };
+        match kind {
+            DeviceEventKind::Up | DeviceEventKind::Down | DeviceEventKind::Change => port
+                .for_each_slave(rtnl, |slave| {
+                    slave.dev().transfer_operstate_from(master, rtnl);
+                }),
+            DeviceEventKind::Unregister => delete_slaves(&port, rtnl),
+            DeviceEventKind::FeatureChange => port.for_each_slave(rtnl, |slave| {
+                slave.dev().inherit_limits(master, rtnl);
+                slave.dev().update_features(rtnl);
+            }),
+            DeviceEventKind::ChangeMtu => {
+                port.for_each_slave(rtnl, |slave| follow_mtu(slave, master.mtu(), rtnl));
+            }
+            DeviceEventKind::PreChangeAddress(address) => {
+                let mut veto = None;
+                port.for_each_slave(rtnl, |slave| {
+                    if veto.is_none() {
+                        veto = slave
+                            .dev()
+                            .pre_change_address(&address, extack, rtnl)
+                            .err();
+                    }
+                });
+                if let Some(error) = veto {
+                    return Answer::Error(error);
+                }
+            }
+            DeviceEventKind::ChangeAddress => {
+                let address = master.address();
+                port.for_each_slave(rtnl, |slave| {
+                    slave.dev().set_address(&address, rtnl);
+                    slave.dev().notify(DeviceEventKind::ChangeAddress, rtnl);
+                });
+            }
+            // Slaves are Ethernet devices and cannot follow.
+            DeviceEventKind::PreTypeChange => {
+                extack.set(c"The device has ipvlan_rs slaves, which need Ethernet: delete them first");
+                return Answer::Bad;
+            }
+            DeviceEventKind::NotifyPeers
+            | DeviceEventKind::BondingFailover
+            | DeviceEventKind::ResendIgmp => {
+                port.for_each_slave(rtnl, |slave| slave.dev().notify(kind, rtnl));
+            }
+            // A master that comes to another namespace: its slaves stay where they are.
+            DeviceEventKind::Register => {}
+        }
+        Answer::Done
+    }
+}
+
+/// Deletes all slaves of a master that goes. One that just leaves its namespace keeps them.
+fn delete_slaves(port: &Port, rtnl: &Rtnl) {
+    if !port.master().is_unregistering() {
+        return;
+    }
+    UnregisterBatch::run(rtnl, |batch| {
+        port.for_each_slave(rtnl, |slave| {
+            slave.set_leaving();
+            batch.add(slave.dev());
+        });
+    });
+}
+
+/// Has a slave's MTU follow the master's.
+fn follow_mtu(slave: &DriverRef<Ipvlan>, master_mtu: u32, rtnl: &Rtnl) {
+    let dev = slave.dev();
+    dev.set_max_mtu(master_mtu.max(mtu::MIN), rtnl);
+    let user_set = slave.mtu_by_user.get(rtnl);
+    if let Some(new) = mtu::on_master_change(dev.mtu(), user_set, master_mtu) {
+        slave.following_mtu.set(true, rtnl);
+        if dev.set_mtu(new, rtnl).is_err() && ratelimit() {
+            pr_warn!(
+                "{}: something vetoed MTU {}, which the master has now\n",
+                dev.name(),
+                new
+            );
+        }
+        slave.following_mtu.set(false, rtnl);
+    }
+}
+
+/// What the rules for addresses need to know of a family.
+trait FamilyOf: Key {
+    /// The family's table.
+    fn family(addresses: &Addresses) -> &Family<Self>;
+    /// Whether a device has an address.
+    fn on(self, dev: &NetDevice, rcu: &RcuRead) -> bool;
+}
+
+impl FamilyOf for V4 {
+    fn family(addresses: &Addresses) -> &Family<Self> {
+        &addresses.v4
+    }
+
+    fn on(self, dev: &NetDevice, _rcu: &RcuRead) -> bool {
+        dev.has_address4(self.to_be())
+    }
+}
+
+impl FamilyOf for V6 {
+    fn family(addresses: &Addresses) -> &Family<Self> {
+        &addresses.v6
+    }
+
+    fn on(self, dev: &NetDevice, rcu: &RcuRead) -> bool {
+        dev.has_address6(self.octets(), rcu)
+    }
+}
+
+/// Answers whether a slave may get an address.
+fn validate<K: FamilyOf>(
+    key: K,
+    slave: &Slave,
+    dev: &NetDevice,
+    extack: ExtAck<'_>,
+) -> Answer {
+    let rcu = RcuRead::lock();
+    let port = slave.port();
+    if let Some(owner) = K::family(&port.addresses).owner(key, &rcu) {
+        if !owner.dev().is(dev) {
+            extack.set(c"Address already assigned to another slave of this master");
+            return Answer::Error(EADDRINUSE);
+        }
+    }
+    if master_has_priority() && key.on(port.master(), &rcu) {
+        extack.set(c"Address already assigned to the master: its traffic would be taken away");
+        return Answer::Error(EADDRINUSE);
+    }
+    Answer::Ok
+}
+
+/// A slave got an address.
+fn came<K: FamilyOf>(key: K, dev: &NetDevice, flags: Flags) {
+    let Some(slave) = DriverRef::<Ipvlan>::new(dev) else {
+        return;
+    };
+    let rcu = RcuRead::lock();
+    let port = slave.port();
+    let family = K::family(&port.addresses);
+    let (added, advice) = family.add(key, &slave, flags, &rcu);
+    port.follow(advice);
+    match added {
+        Added::New | Added::Again => {}
+        Added::Taken => warn(
+            dev,
+            "has an address that another slave of its master has: it gets no packets for it",
+        ),
+        Added::NoMemory => warn(dev, "gets no packets for a new address: out of memory"),
+    }
+    check_master(key, port, &rcu);
+}
+
+/// Has the master's own address come before a slave's, where no validator could refuse it. Called after either came
+/// or went: whichever is second sees both.
+fn check_master<K: FamilyOf>(key: K, port: &Port, rcu: &RcuRead) {
+    let shadowed = master_has_priority() && key.on(port.master(), rcu);
+    if let Some(slave) = K::family(&port.addresses).shadow(key, shadowed, rcu) {
+        if shadowed {
+            warn(
+                slave.dev(),
+                "has an address that its master has too: the master gets the packets",
+            );
+        }
+    }
+}
+
+/// A slave lost an address.
+fn went<K: FamilyOf>(key: K, slave: &Slave) {
+    let port = slave.port();
+    port.follow(K::family(&port.addresses).remove(key, slave));
+}
+
+/// For memory that is allocated in softirq and still charged to a tenant's cgroup, where there is one.
+fn atomic_accounted() -> Flags {
+    GFP_ATOMIC | (GFP_KERNEL_ACCOUNT & !GFP_KERNEL)
+}
+
+fn warn(dev: &NetDevice, what: &str) {
+    if ratelimit() {
+        pr_warn!("{}: {}\n", dev.name(), what);
+    }
+}
+
+impl Listener<Validators4> for Events {
+    fn notify(event: Validate4Event<'_>) -> Answer {
+        match event.dev.driver::<Ipvlan>() {
+            // With a peer the core shows that, not the address that counts: whether it is taken shows only later.
+            Some(slave) if event.up => {
+                validate(V4::from_be(event.address), slave, event.dev, event.extack)
+            }
+            _ => Answer::Done,
+        }
+    }
+}
+
+impl Listener<Validators6> for Events {
+    fn notify(event: Validate6Event<'_>) -> Answer {
+        match event.dev.driver::<Ipvlan>() {
+            Some(slave) if event.up => validate(
+                V6::from_octets(event.address),
+                slave,
+                event.dev,
+                event.extack,
+            ),
+            _ => Answer::Done,
+        }
+    }
+}
+
+impl Listener<Addresses4> for Events {
+    fn notify(event: Address4Event<'_>) -> Answer {
+        let key = V4::from_be(event.local);
+        if let Some(slave) = event.dev.driver::<Ipvlan>() {
+            if event.up {
+                came(key, event.dev, GFP_KERNEL_ACCOUNT);
+            } else if !event.dev.keeps_address4(event.local) {
+                // One address may be there several times, with different prefixes.
+                went(key, slave);
+            }
+        } else if let Some(port) = event.dev.rx_handler::<Port>(event.rtnl) {
+            check_master(key, &port, &RcuRead::lock());
+        }
+        Answer::Ok
+    }
+}
+
+impl Listener<Addresses6> for Events {
+    fn notify(event: Address6Event<'_>) -> Answer {
+        let key = V6::from_octets(event.address);
+        if let Some(slave) = event.dev.driver::<Ipvlan>() {
+            if event.up {
+                came(key, event.dev, atomic_accounted());
+            } else {
+                went(key, slave);
+            }
+        } else {
+            event
+                .dev
+                .with_rx_handler(event.rcu, |port: &Port| check_master(key, port, event.rcu));
+        }
+        Answer::Ok
+    }
+}

@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! rtnetlink link kinds: what `ip link add … type KIND` calls.
+
+use super::{
+    device::{
+        field,
+        Mac,
+        NetDevice, //
+    },
+    driver::{
+        Driver,
+        PrivCell, //
+    },
+    extack::ExtAck,
+    netns::Net,
+    rtnl::Rtnl, //
+};
+use crate::sys;
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomData,
+    mem::size_of, //
+};
+use kernel::{
+    error::{
+        from_result,
+        to_result, //
+    },
+    prelude::*,
+    str::CStr, //
+};
+
+/// The attribute numbers that every link has.
+pub(crate) mod ifla {
+    use crate::sys;
+
+    /// `IFLA_ADDRESS`.
+    pub(crate) const ADDRESS: usize = sys::IFLA_ADDRESS as usize;
+    /// `IFLA_MTU`.
+    pub(crate) const MTU: usize = sys::IFLA_MTU as usize;
+    /// `IFLA_LINK`.
+    pub(crate) const LINK: usize = sys::IFLA_LINK as usize;
+}
+
+/// A kind of link: the netlink side of a [`Driver`]. All methods run with RTNL held.
+pub(crate) trait LinkKind: Driver {
+    /// The name after `type`.
+    const KIND: &'static CStr;
+
+    /// The policy of the attributes in IFLA_INFO_DATA, indexed by attribute number.
+    const POLICY: &'static [AttrType];
+
+    /// What [`validate`](Self::validate) makes of the attributes, so that nothing is parsed twice.
+    type Request;
+
+    /// Checks the attributes of a request before anything is touched.
+    fn validate(data: Attrs<'_>, extack: ExtAck<'_>) -> Result<Self::Request>;
+
+    /// `ip link add`. Registers the device; on error it must not be registered (any more).
+    fn newlink(
+        new: NewLink<'_, Self>,
+        request: Self::Request,
+        extack: ExtAck<'_>,
+        rtnl: &Rtnl,
+    ) -> Result;
+
+    /// `ip link set … type KIND …`.
+    fn changelink(
+        dev: &NetDevice,
+        private: &Self::Private,
+        request: Self::Request,
+        extack: ExtAck<'_>,
+        rtnl: &Rtnl,
+    ) -> Result;
+
+    /// `ip link del`, and whatever else deletes the device: prepares; the core unregisters.
+    fn dellink(private: &Self::Private, rtnl: &Rtnl);
+
+    /// Writes the attributes of IFLA_INFO_DATA, all those of [`POLICY`](Self::POLICY) at most once.
+    fn fill_info(private: &Self::Private, out: &mut AttrWriter<'_>) -> Result;
+
+    /// The device in whose namespace IFLA_LINK is to be understood.
+    fn link_device(private: &Self::Private) -> &NetDevice;
+}
+
+/// The type of an attribute, for netlink's own check.
+#[derive(Clone, Copy)]
+pub(crate) enum AttrType {
+    /// No such attribute.
+    None,
+    /// 16 bits in host order.
+    U16,
+}
+
+impl AttrType {
+    const fn policy(self) -> sys::nla_policy {
+        let mut policy: sys::nla_policy = pin_init::zeroed();
+        policy.type_ = match self {
+            // Unspecified attributes are refused by the strict parsing that link kinds get.
+            Self::None => sys::NLA_UNSPEC as u8,
+            Self::U16 => sys::NLA_U16 as u8,
+        };
+        policy
+    }
+
+    /// The bytes that the attribute takes in a message, header and padding included.
+    const fn size(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::U16 => 8,
+        }
+    }
+}
+
+/// The most attributes that a kind can have.
+const MAX_ATTRS: usize = 64;
+
+/// The attributes of a request; each has been checked against its policy by netlink.
+#[derive(Clone, Copy)]
+pub(crate) struct Attrs<'a> {
+    table: *mut *mut sys::nlattr,
+    len: usize,
+    _request: PhantomData<&'a ()>,
+}
+
+impl Attrs<'_> {
+    /// # Safety
+    ///
+    /// `table` is null or an array of `len` attribute pointers, each null or valid for `'a`.
+    unsafe fn new(table: *mut *mut sys::nlattr, len: usize) -> Self {
+        Self {
+            table,
+            len,
+            _request: PhantomData,
+        }
+    }
+
+    /// The payload of an attribute, if it is there.
+    fn payload(&self, attr: usize) -> Option<&[u8]> {
+        if self.table.is_null() || attr >= self.len {
+            return None;
+        }
+        // SAFETY: By the construction of `self`, and netlink has checked that the attribute lies in the message.
+        unsafe {
+            let nla = (*self.table.add(attr)).as_ref()?;
+            let len = usize::from(nla.nla_len).checked_sub(size_of::<sys::nlattr>())?;
+            Some(core::slice::from_raw_parts(
+                core::ptr::from_ref(nla)
+                    .cast::<u8>()
+                    .add(size_of::<sys::nlattr>()),
+                len,
+            ))
+        }
+    }
+
+    /// The value of a 16-bit attribute.
+    pub(crate) fn u16(&self, attr: usize) -> Option<u16> {
+        Some(u16::from_ne_bytes(*self.payload(attr)?.first_chunk()?))
+    }
+
+    /// The value of a 32-bit attribute.
+    pub(crate) fn u32(&self, attr: usize) -> Option<u32> {
+        Some(u32::from_ne_bytes(*self.payload(attr)?.first_chunk()?))
+    }
+
+    /// The value of an attribute that holds an Ethernet address.
+    pub(crate) fn mac(&self, attr: usize) -> Option<Mac> {
+        Some(*self.payload(attr)?.first_chunk()?)
+    }
+}
+
+/// Where a dump's attributes go.
+pub(crate) struct AttrWriter<'a> {
+    skb: *mut sys::sk_buff,
+    _message: PhantomData<&'a mut ()>,
+}
+
+impl AttrWriter<'_> {
+    /// Adds a 16-bit attribute.
+    ///
+    /// # Errors
+    ///
+    /// `EMSGSIZE` if the message is full.
+    pub(crate) fn u16(&mut self, attr: usize, value: u16) -> Result {
+        let attr = i32::try_from(attr).map_err(|_| EINVAL)?;
+        // SAFETY: The message is ours to write; two bytes are read from `value`.
+        to_result(unsafe { sys::nla_put(self.skb, attr, 2, (&raw const value).cast()) })
+    }
+}
+
+/// A device that `ip link add` has made and that is not registered yet.
+pub(crate) struct NewLink<'a, K: LinkKind> {
+    dev: *mut sys::net_device,
+    /// The attributes that every link has.
+    pub(crate) attrs: Attrs<'a>,
+    /// The namespace that IFLA_LINK names a device in.
+    pub(crate) link_net: &'a Net,
+    _kind: PhantomData<K>,
+}
+
+impl<'a, K: LinkKind> NewLink<'a, K> {
+    /// Sets the Ethernet address and the MTU, the latter only if the request did not.
+    pub(crate) fn prepare(&self, address: &Mac, mtu: u32, max_mtu: u32, rtnl: &Rtnl) {
+        // SAFETY: The device is alive and nobody else uses it.
+        let dev = unsafe { NetDevice::from_ptr(self.dev) };
+        dev.set_address(address, rtnl);
+        dev.store_mtu(mtu, rtnl);
+        dev.set_max_mtu(max_mtu, rtnl);
+    }
+
+    /// Registers the device; `config` goes to [`Driver::init`].
+    ///
+    /// # Errors
+    ///
+    /// What `init` or the core says. The device is then not registered.
+    pub(crate) fn register(
+        self,
+        config: &K::Config,
+        _rtnl: &'a Rtnl,
+    ) -> Result<(&'a NetDevice, &'a K::Private)> {
+        // SAFETY: RTNL is held, and nobody else has seen the device.
+        to_result(unsafe {
+            PrivCell::<K>::lend(self.dev, config, || sys::register_netdevice(self.dev))
+        })?;
+        // SAFETY: A registered device stays so while RTNL is held, and `init` succeeded.
+        Ok(unsafe {
+            (
+                NetDevice::from_ptr(self.dev),
+                PrivCell::<K>::get(self.dev),
+            )
+        })
+    }
+}
+
+impl NetDevice {
+    /// Unregisters a device that [`NewLink::register`] has registered, when a later step of its creation fails.
+    pub(crate) fn unregister(&self, _rtnl: &Rtnl) {
+        // SAFETY: RTNL is held. The memory goes when RTNL is released, by `needs_free_netdev`.
+        unsafe { sys::unregister_netdevice_queue(self.as_ptr(), core::ptr::null_mut()) };
+    }
+}
+
+/// Devices that are unregistered together.
+pub(crate) struct UnregisterBatch<'a> {
+    head: sys::list_head,
+    _rtnl: &'a Rtnl,
+}
+
+impl UnregisterBatch<'_> {
+    /// Collects devices with `collect`, then unregisters them all; what their going triggers may re-enter the driver.
+    pub(crate) fn run(rtnl: &Rtnl, collect: impl FnOnce(&mut UnregisterBatch<'_>)) {
+        let mut batch = UnregisterBatch {
+            head: sys::list_head {
+                next: core::ptr::null_mut(),
+                prev: core::ptr::null_mut(),
+            },
+            _rtnl: rtnl,
+        };
+        let head = &raw mut batch.head;
+        batch.head = sys::list_head {
+            next: head,
+            prev: head,
+        };
+        // `batch` does not move from here on: the list is circular through it.
+        collect(&mut batch);
+        // SAFETY: RTNL is held; the list is well-formed and empty afterwards.
+        unsafe { sys::unregister_netdevice_many(head) };
+    }
+
+    /// Adds a registered device.
+    pub(crate) fn add(&mut self, dev: &NetDevice) {
+        if dev.is_registered() {
+            // SAFETY: RTNL is held; the device is registered, so its list node is the core's to move here.
+            unsafe {
+                sys::ipvlan_rs_unregister_netdevice_queue(dev.as_ptr(), &raw mut self.head)
+            };
+        }
+    }
+}
+
+/// `rtnl_link_ops` of a kind, for one `static`: the core writes into it.
+pub(crate) struct LinkOps<K: LinkKind> {
+    ops: UnsafeCell<sys::rtnl_link_ops>,
+    policy: [sys::nla_policy; MAX_ATTRS],
+    _kind: PhantomData<fn(K)>,
+}
+
+// SAFETY: After registration only the core writes to it, with its own locks.
+unsafe impl<K: LinkKind> Sync for LinkOps<K> {}
+
+impl<K: LinkKind> LinkOps<K> {
+    /// The operations, not registered.
+    pub(crate) const fn new() -> Self {
+        const { assert!(K::POLICY.len() <= MAX_ATTRS) };
+        let mut policy = [AttrType::None.policy(); MAX_ATTRS];
+        let mut attr = 0;
+        while attr < K::POLICY.len() {
+            policy[attr] = K::POLICY[attr].policy();
+            attr += 1;
+        }
+        Self {
+            ops: UnsafeCell::new(sys::rtnl_link_ops {
+                kind: kernel::str::as_char_ptr_in_const_context(K::KIND),
+                priv_size: size_of::<PrivCell<K>>(),
+                maxtype: K::POLICY.len() as u32 - 1,
+                setup: Some(setup::<K>),
+                validate: Some(validate::<K>),
+                newlink: Some(newlink::<K>),
+                changelink: Some(changelink::<K>),
+                dellink: Some(dellink::<K>),
+                get_size: Some(get_size::<K>),
+                fill_info: Some(fill_info::<K>),
+                get_link_net: Some(get_link_net::<K>),
+                ..pin_init::zeroed()
+            }),
+            policy,
+            _kind: PhantomData,
+        }
+    }
+
+    /// Registers the kind.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` if the kind is taken.
+    pub(crate) fn register(&'static self) -> Result<LinkRegistration<K>> {
+        let ops = self.ops.get();
+        // SAFETY: The static is ours until it is registered, and a module's init runs once.
+        unsafe { (*ops).policy = self.policy.as_ptr() };
+        // SAFETY: The operations are static, and live until the registration is dropped.
+        to_result(unsafe { sys::rtnl_link_register(ops) })?;
+        Ok(LinkRegistration(self))
+    }
+}
+
+/// A registered kind. Dropping it deletes all links of the kind and waits for their last users.
+pub(crate) struct LinkRegistration<K: LinkKind>(&'static LinkOps<K>);
+
+impl<K: LinkKind> Drop for LinkRegistration<K> {
+    fn drop(&mut self) {
+        // SAFETY: Registered in `LinkOps::register`. The caller is a module's exit: process context, no lock held.
+        unsafe { sys::rtnl_link_unregister(self.0.ops.get()) };
+    }
+}
+
+/// The attributes in IFLA_INFO_DATA.
+///
+/// # Safety
+///
+/// `data` is what the core passes to an operation of kind `K`.
+unsafe fn info<'a, K: LinkKind>(data: *mut *mut sys::nlattr) -> Attrs<'a> {
+    // SAFETY: The core's array goes up to `maxtype`.
+    unsafe { Attrs::new(data, K::POLICY.len()) }
+}
+
+unsafe extern "C" fn setup<K: LinkKind>(dev: *mut sys::net_device) {
+    // SAFETY: The core has just allocated the device, and nobody else has seen it.
+    unsafe {
+        sys::ether_setup(dev);
+        K::tables().install(dev);
+        (*dev).needs_free_netdev = true;
+        sys::ipvlan_rs_netdev_setup_stacked(dev);
+    }
+}
+
+unsafe extern "C" fn validate<K: LinkKind>(
+    _tb: *mut *mut sys::nlattr,
+    data: *mut *mut sys::nlattr,
+    extack: *mut sys::netlink_ext_ack,
+) -> i32 {
+    // SAFETY: The core's arguments, valid for the call.
+    let (data, extack) = unsafe { (info::<K>(data), ExtAck::from_ptr(extack)) };
+    from_result(|| K::validate(data, extack).map(|_| 0))
+}
+
+unsafe extern "C" fn newlink<K: LinkKind>(
+    dev: *mut sys::net_device,
+    params: *mut sys::rtnl_newlink_params,
+    extack: *mut sys::netlink_ext_ack,
+) -> i32 {
+    // SAFETY: The core calls this with RTNL held, and its arguments are valid for the call.
+    let (rtnl, extack, params) =
+        unsafe { (Rtnl::assume(), ExtAck::from_ptr(extack), &*params) };
+    let net = if params.link_net.is_null() {
+        params.src_net
+    } else {
+        params.link_net
+    };
+    // SAFETY: As above; the array of link attributes goes up to IFLA_MAX.
+    let (data, new) = unsafe {
+        (
+            info::<K>(params.data),
+            NewLink {
+                dev,
+                attrs: Attrs::new(params.tb, sys::__IFLA_MAX as usize),
+                link_net: Net::from_ptr(net),
+                _kind: PhantomData,
+            },
+        )
+    };
+    from_result(|| {
+        let request = K::validate(data, extack)?;
+        K::newlink(new, request, extack, &rtnl).map(|()| 0)
+    })
+}
+
+unsafe extern "C" fn changelink<K: LinkKind>(
+    dev: *mut sys::net_device,
+    _tb: *mut *mut sys::nlattr,
+    data: *mut *mut sys::nlattr,
+    extack: *mut sys::netlink_ext_ack,
+) -> i32 {
+    if data.is_null() {
+        return 0;
+    }
+    // SAFETY: The core calls this with RTNL held for a registered device of this kind.
+    let (rtnl, extack, data, private, dev) = unsafe {
+        (
+            Rtnl::assume(),
+            ExtAck::from_ptr(extack),
+            info::<K>(data),
+            PrivCell::<K>::get(dev),
+            NetDevice::from_ptr(dev),
+        )
+    };
+    from_result(|| {
+        let request = K::validate(data, extack)?;
+        K::changelink(dev, private, request, extack, &rtnl).map(|()| 0)
+    })
+}
+
+unsafe extern "C" fn dellink<K: LinkKind>(dev: *mut sys::net_device, head: *mut sys::list_head) {
+    // SAFETY: As for `changelink`.
+    let (rtnl, private) = unsafe { (Rtnl::assume(), PrivCell::<K>::get(dev)) };
+    K::dellink(private, &rtnl);
+    // SAFETY: RTNL is held; the list is the core's.
+    unsafe { sys::ipvlan_rs_unregister_netdevice_queue(dev, head) };
+}
+
+unsafe extern "C" fn get_size<K: LinkKind>(_dev: *const sys::net_device) -> usize {
+    K::POLICY
+        .iter()
+        .fold(0, |sum, attr| sum.wrapping_add(attr.size()))
+}
+
+unsafe extern "C" fn fill_info<K: LinkKind>(
+    skb: *mut sys::sk_buff,
+    dev: *const sys::net_device,
+) -> i32 {
+    // SAFETY: As for `changelink`.
+    let private = unsafe { PrivCell::<K>::get(dev.cast_mut()) };
+    let mut out = AttrWriter {
+        skb,
+        _message: PhantomData,
+    };
+    from_result(|| K::fill_info(private, &mut out).map(|()| 0))
+}
+
+unsafe extern "C" fn get_link_net<K: LinkKind>(dev: *const sys::net_device) -> *mut sys::net {
+    // SAFETY: As for `changelink`.
+    let private = unsafe { PrivCell::<K>::get(dev.cast_mut()) };
+    let lower = K::link_device(private);
+    field!(lower, nd_net).net
+}

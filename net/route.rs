@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sending a packet as if this host had made it: route lookup, then the output path with its netfilter hooks.
+
+use super::{
+    device::NetDevice,
+    driver::Softirq,
+    skbuff::{
+        DropReason,
+        Skb,
+        Xmit, //
+    },
+};
+use crate::sys;
+use core::ptr;
+use kernel::{
+    bindings,
+    prelude::*, //
+};
+
+/// The part of an IPv4 header that a route depends on.
+#[derive(Clone, Copy)]
+pub(crate) struct Route4 {
+    /// Source address, network order.
+    pub(crate) source: u32,
+    /// Destination address, network order.
+    pub(crate) dest: u32,
+    /// The type of service byte.
+    pub(crate) tos: u8,
+}
+
+/// The part of an IPv6 header that a route depends on.
+#[derive(Clone, Copy)]
+pub(crate) struct Route6 {
+    /// Source address.
+    pub(crate) source: [u8; 16],
+    /// Destination address.
+    pub(crate) dest: [u8; 16],
+    /// The first four bytes of the header as they are: version, traffic class and flow label.
+    pub(crate) flow: [u8; 4],
+    /// The first next-header value.
+    pub(crate) next_header: u8,
+}
+
+impl Route4 {
+    /// Reads the header that a packet's data begins with; `None` if it is not linear.
+    pub(crate) fn of(skb: &Skb) -> Option<Self> {
+        let header = skb.linear().first_chunk::<20>()?;
+        let [_, tos, _, _, _, _, _, _, _, _, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *header;
+        Some(Self {
+            source: u32::from_ne_bytes([s0, s1, s2, s3]),
+            dest: u32::from_ne_bytes([d0, d1, d2, d3]),
+            tos,
+        })
+    }
+}
+
+impl Route6 {
+    /// Reads the header that a packet's data begins with; `None` if it is not linear.
+    pub(crate) fn of(skb: &Skb) -> Option<Self> {
+        let (fixed, rest) = skb.linear().split_first_chunk::<8>()?;
+        let (source, rest) = rest.split_first_chunk::<16>()?;
+        let [v, a, b, c, _, _, next_header, _] = *fixed;
+        Some(Self {
+            source: *source,
+            dest: *rest.first_chunk()?,
+            flow: [v, a, b, c],
+            next_header,
+        })
+    }
+}
+
+/// `INET_DSCP_MASK` of include/net/inet_dscp.h.
+const DSCP_MASK: u8 = 0xfc;
+
+/// What the stack's output functions return, as a transmit's result.
+fn result(code: i32) -> Result<(), Xmit> {
+    if code == 0 || Xmit::from_raw(code).is_sent() {
+        Ok(())
+    } else {
+        Err(Xmit::DROP)
+    }
+}
+
+/// Routes an IPv4 packet through `dev` in the namespace of `dev`, with the packet's mark, and sends it. The data
+/// begins with the network header, which is linear.
+///
+/// Runs the OUTPUT and POSTROUTING hooks of that namespace. The packet may be lost on the way, which is then an error.
+pub(crate) fn output4(
+    mut skb: Skb,
+    dev: &NetDevice,
+    route: Route4,
+    cx: &Softirq,
+) -> Result<(), Xmit> {
+    let net = dev.net_rcu(&cx.rcu).as_ptr();
+    let mut flow: sys::flowi4 = pin_init::zeroed();
+    flow.__fl_common.flowic_oif = dev.ifindex();
+    flow.__fl_common.flowic_flags = sys::FLOWI_FLAG_ANYSRC as u8;
+    flow.__fl_common.flowic_mark = skb.mark();
+    flow.__fl_common.flowic_dscp = route.tos & DSCP_MASK;
+    flow.saddr = route.source;
+    flow.daddr = route.dest;
+
+    // SAFETY: The namespace is alive under RCU; the flow is ours.
+    let rt = unsafe { sys::ip_route_output_flow(net, &mut flow, ptr::null()) };
+    let Ok(rt) = kernel::error::from_err_ptr(rt) else {
+        skb.drop(DropReason::NoRoute);
+        return Err(Xmit::DROP);
+    };
+    // SAFETY: A counted reference of ours.
+    let kind = u32::from(unsafe { (*rt).rt_type });
+    // SAFETY: The address lies inside the route.
+    let dst = unsafe { &raw mut (*rt).dst };
+    if kind != sys::RTN_UNICAST && kind != sys::RTN_LOCAL {
+        // SAFETY: The reference is ours.
+        unsafe { sys::dst_release(dst) };
+        skb.drop(DropReason::NoRoute);
+        return Err(Xmit::DROP);
+    }
+    skb.set_dev(dev, &cx.rcu);
+    // SAFETY: The reference is ours; the packet was scrubbed, so it has no route.
+    unsafe { skb.set_route(dst) };
+    // The IP layer keeps its options there, and would believe what it finds.
+    skb.clear_cb();
+    // SAFETY: The packet is ours and has a route of this namespace.
+    result(unsafe { sys::ip_local_out(net, ptr::null_mut(), skb.into_ptr()) })
+}
+
+/// Looks up the route of an IPv6 packet. Out of line, so that the flow is off the stack before the packet moves on.
+#[inline(never)]
+fn lookup6(skb: &Skb, dev: &NetDevice, route: &Route6, net: *mut sys::net) -> Result<*mut sys::dst_entry> {
+    let mut flow: sys::flowi6 = pin_init::zeroed();
+    flow.__fl_common.flowic_oif = dev.ifindex();
+    flow.__fl_common.flowic_flags = sys::FLOWI_FLAG_ANYSRC as u8;
+    flow.__fl_common.flowic_mark = skb.mark();
+    flow.__fl_common.flowic_proto = route.next_header;
+    flow.saddr.in6_u.u6_addr8 = route.source;
+    flow.daddr.in6_u.u6_addr8 = route.dest;
+    // Traffic class and flow label (IPV6_FLOWINFO_MASK).
+    let [version, rest @ ..] = route.flow;
+    let [a, b, c] = rest;
+    flow.flowlabel = u32::from_ne_bytes([version & 0x0f, a, b, c]);
+
+    // SAFETY: The namespace is alive under RCU; the flow is ours.
+    let dst = unsafe { sys::ip6_route_output_flags(net, ptr::null(), &mut flow, 0) };
+    // SAFETY: The look-up returns a counted route, if need be one that holds an error.
+    let code = i32::from(unsafe { (*dst).error });
+    if code != 0 {
+        // SAFETY: The reference is ours.
+        unsafe { sys::dst_release(dst) };
+        return Err(Error::from_errno(code));
+    }
+    Ok(dst)
+}
+
+/// As [`output4`], for IPv6.
+///
+/// # Errors
+///
+/// A missing route's error is what the sending socket sees.
+pub(crate) fn output6(
+    mut skb: Skb,
+    dev: &NetDevice,
+    route: &Route6,
+    cx: &Softirq,
+) -> Result<(), Xmit> {
+    let net = dev.net_rcu(&cx.rcu).as_ptr();
+    let dst = match lookup6(&skb, dev, route, net) {
+        Ok(dst) => dst,
+        Err(error) => {
+            skb.drop(DropReason::NoRoute);
+            return Err(Xmit::error(error));
+        }
+    };
+    skb.set_dev(dev, &cx.rcu);
+    // SAFETY: The reference is ours; the packet was scrubbed, so it has no route.
+    unsafe { skb.set_route(dst) };
+    skb.clear_cb();
+    // SAFETY: The packet is ours and has a route of this namespace.
+    result(unsafe { sys::ip6_local_out(net, ptr::null_mut(), skb.into_ptr()) })
+}
+
+/// How deep this CPU (on PREEMPT_RT, this task) is nested in transmits. Leaves again when dropped.
+pub(crate) struct XmitDepth<'a> {
+    depth: u32,
+    _cx: &'a Softirq,
+}
+
+impl<'a> XmitDepth<'a> {
+    /// Goes one deeper.
+    pub(crate) fn enter(cx: &'a Softirq) -> Self {
+        // SAFETY: Bottom halves are off, so this stays on the CPU.
+        let depth = unsafe { sys::ipvlan_rs_xmit_depth_inc() };
+        Self { depth, _cx: cx }
+    }
+
+    /// Whether this is deeper than the kernel stack bears: devices that route into each other.
+    pub(crate) fn is_too_deep(&self) -> bool {
+        self.depth > sys::IPVLAN_RS_XMIT_DEPTH_MAX
+    }
+}
+
+impl Drop for XmitDepth<'_> {
+    fn drop(&mut self) {
+        // SAFETY: As in `enter`.
+        unsafe { sys::ipvlan_rs_xmit_depth_dec() };
+    }
+}
+
+/// Random bytes for seeds. Process context.
+pub(crate) fn random_words<const N: usize>() -> [u64; N] {
+    let mut words = [0u64; N];
+    // SAFETY: The buffer is ours, and every bit pattern is a u64.
+    unsafe { bindings::get_random_bytes(words.as_mut_ptr().cast(), N.wrapping_mul(8)) };
+    words
+}

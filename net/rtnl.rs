@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The RTNL lock as a witness, and data that it protects.
+
+use core::cell::UnsafeCell;
+use kernel::types::NotThreadSafe;
+
+/// Proof that this task holds the RTNL lock. Process context; may sleep.
+pub(crate) struct Rtnl(NotThreadSafe);
+
+impl Rtnl {
+    /// Takes the word of the caller that the lock is held.
+    ///
+    /// # Safety
+    ///
+    /// This task must hold it until the witness is gone. Lend it to safe code by reference only.
+    #[inline]
+    pub(crate) const unsafe fn assume() -> Self {
+        Self(NotThreadSafe)
+    }
+}
+
+/// A value that only the holder of the RTNL lock touches.
+///
+/// It is moved in and out whole: a callback may re-enter the driver with the lock still held, so no reference into the
+/// cell is ever given out.
+pub(crate) struct RtnlCell<T>(UnsafeCell<T>);
+
+// SAFETY: The witness proves that one task at a time gets here; the value may be moved to it.
+unsafe impl<T: Send> Sync for RtnlCell<T> {}
+
+impl<T> RtnlCell<T> {
+    /// A cell with this value.
+    pub(crate) const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// Stores a value and returns the one before.
+    pub(crate) fn replace(&self, value: T, _rtnl: &Rtnl) -> T {
+        // SAFETY: Only the holder of the lock gets here, and no reference to the value outlives a call.
+        core::mem::replace(unsafe { &mut *self.0.get() }, value)
+    }
+
+    /// Stores a value and drops the one before.
+    pub(crate) fn set(&self, value: T, rtnl: &Rtnl) {
+        drop(self.replace(value, rtnl));
+    }
+
+    /// Takes the value out and leaves the default.
+    pub(crate) fn take(&self, rtnl: &Rtnl) -> T
+    where
+        T: Default,
+    {
+        self.replace(T::default(), rtnl)
+    }
+
+    /// A copy of the value.
+    pub(crate) fn get(&self, _rtnl: &Rtnl) -> T
+    where
+        T: Copy,
+    {
+        // SAFETY: As in `replace`.
+        unsafe { *self.0.get() }
+    }
+}

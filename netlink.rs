@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `ip link add|set … type ipvlan_rs`: what is asked for, and what is refused, with the reason.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    device::{
+        Config,
+        Ipvlan,
+        Slave, //
+    },
+    logic::{
+        config::{
+            FlagsError,
+            Isolation,
+            Mode,
+            Request, //
+        },
+        mtu::{
+            self,
+            MtuError, //
+        },
+    },
+    net::{
+        device::NetDevice,
+        driver::DriverRef,
+        extack::ExtAck,
+        link::{
+            ifla,
+            AttrType,
+            AttrWriter,
+            Attrs,
+            LinkKind,
+            LinkOps,
+            NewLink, //
+        },
+        rtnl::Rtnl,
+    },
+    port::Port,
+};
+use kernel::prelude::*;
+
+/// `IFLA_IPVLAN_MODE` of linux/if_link.h.
+const IFLA_IPVLAN_MODE: usize = 1;
+/// `IFLA_IPVLAN_FLAGS` of linux/if_link.h.
+const IFLA_IPVLAN_FLAGS: usize = 2;
+
+/// The kind's operations.
+pub(crate) static LINK_OPS: LinkOps<Ipvlan> = LinkOps::new();
+
+/// The device that a new slave is to lie on: the one that IFLA_LINK names, or its master if that is a slave itself.
+fn master<'a>(
+    new: &NewLink<'a, Ipvlan>,
+    extack: ExtAck<'_>,
+    rtnl: &'a Rtnl,
+) -> Result<&'a NetDevice> {
+    let index = new.attrs.u32(ifla::LINK).ok_or_else(|| {
+        extack.refuse(
+            EINVAL,
+            c"A master is needed: ip link add link DEVICE ... type ipvlan_rs",
+        )
+    })?;
+    let link = new
+        .link_net
+        .device(index, rtnl)
+        .ok_or_else(|| extack.refuse(ENODEV, c"There is no device with the master's index here"))?;
+
+    if let Some(sibling) = link.driver::<Ipvlan>() {
+        // Whoever may make links here need not be allowed to use the master, which may be elsewhere.
+        let master = sibling.port().master();
+        if !master.net(rtnl).net_admin() {
+            return Err(extack.refuse(
+                EPERM,
+                c"A sibling of this link needs CAP_NET_ADMIN in the namespace of its master",
+            ));
+        }
+        return Ok(master);
+    }
+    if link.rx_handler::<Port>(rtnl).is_some() {
+        return Ok(link);
+    }
+    if link.is_loopback() || !link.is_ethernet() {
+        return Err(extack.refuse(
+            EINVAL,
+            c"The master must be an Ethernet device, and not the loopback",
+        ));
+    }
+    if link.is_rx_handler_busy(rtnl) {
+        return Err(extack.refuse(
+            EBUSY,
+            c"The master is in use by a bridge, bond, macvlan, ipvlan or the like: release it first",
+        ));
+    }
+    Ok(link)
+}
+
+impl LinkKind for Ipvlan {
+    const KIND: &'static CStr = c"ipvlan_rs";
+    const POLICY: &'static [AttrType] = &[AttrType::None, AttrType::U16, AttrType::U16];
+    type Request = Request;
+
+    fn validate(data: Attrs<'_>, extack: ExtAck<'_>) -> Result<Request> {
+        let mode = match data.u16(IFLA_IPVLAN_MODE) {
+            None => None,
+            Some(attr) => match Mode::from_attr(attr) {
+                Some(Mode::L3s) => {
+                    return Err(extack.refuse(
+                        EOPNOTSUPP,
+                        c"Mode l3s is not supported by this version: use l2 or l3",
+                    ))
+                }
+                Some(mode) => Some(mode),
+                None => {
+                    return Err(extack.refuse(
+                        EINVAL,
+                        c"Unknown mode: use l2 (0), l3 (1) or l3s (2)",
+                    ))
+                }
+            },
+        };
+        let isolation = match data.u16(IFLA_IPVLAN_FLAGS) {
+            None => None,
+            Some(attr) => Some(Isolation::from_attr(attr).map_err(|error| {
+                extack.refuse(
+                    EINVAL,
+                    match error {
+                        FlagsError::Unknown => {
+                            c"Unknown flag: use bridge (0), private (1) or vepa (2)"
+                        }
+                        FlagsError::Both => {
+                            c"The flags private and vepa exclude each other: use one of them"
+                        }
+                    },
+                )
+            })?),
+        };
+        Ok(Request { mode, isolation })
+    }
+
+    fn newlink(
+        new: NewLink<'_, Self>,
+        request: Request,
+        extack: ExtAck<'_>,
+        rtnl: &Rtnl,
+    ) -> Result {
+        let master = master(&new, extack, rtnl)?.hold();
+        let requested = new.attrs.u32(ifla::MTU);
+        let initial = mtu::at_creation(requested, master.mtu()).map_err(|error| {
+            extack.refuse(
+                EINVAL,
+                match error {
+                    MtuError::TooSmall => c"The MTU must be at least 68",
+                    MtuError::TooLarge => {
+                        c"The MTU must not exceed the master's: raise that first, or ask for less"
+                    }
+                },
+            )
+        })?;
+        let address = master.address();
+        let wanted = new.attrs.mac(ifla::ADDRESS);
+        new.prepare(&address, initial.mtu, master.mtu(), rtnl);
+
+        let config = Config {
+            master,
+            mtu_by_user: initial.user_set,
+        };
+        let (dev, slave) = new.register(&config, rtnl).inspect_err(|error| {
+            if *error == EBUSY {
+                extack.set(c"The master is in use by another driver: release it first");
+            }
+        })?;
+        attach(dev, slave, request, extack, rtnl).inspect_err(|_| dev.unregister(rtnl))?;
+        // Some tools always send an address that they made up, and give up on an error.
+        if wanted.is_some_and(|wanted| wanted != address) {
+            extack.set(c"The address was ignored: slaves have the master's");
+        }
+        Ok(())
+    }
+
+    fn changelink(
+        dev: &NetDevice,
+        slave: &Slave,
+        request: Request,
+        extack: ExtAck<'_>,
+        rtnl: &Rtnl,
+    ) -> Result {
+        let _ = dev;
+        let port = slave.port();
+        if !port.master().net(rtnl).net_admin() {
+            return Err(extack.refuse(
+                EPERM,
+                c"Mode and flags belong to the port: CAP_NET_ADMIN is needed in its master's namespace",
+            ));
+        }
+        port.change(port.settings().apply(request), extack, rtnl)
+    }
+
+    fn dellink(slave: &Slave, _rtnl: &Rtnl) {
+        slave.set_leaving();
+    }
+
+    fn fill_info(slave: &Slave, out: &mut AttrWriter<'_>) -> Result {
+        let settings = slave.port().settings();
+        out.u16(IFLA_IPVLAN_MODE, settings.mode.to_attr())?;
+        out.u16(IFLA_IPVLAN_FLAGS, settings.isolation.to_attr())
+    }
+
+    fn link_device(slave: &Slave) -> &NetDevice {
+        slave.port().master()
+    }
+}
+
+/// What is left to do for a slave once it is registered.
+fn attach(
+    dev: &NetDevice,
+    slave: &Slave,
+    request: Request,
+    extack: ExtAck<'_>,
+    rtnl: &Rtnl,
+) -> Result {
+    let port = slave.port();
+    let master = port.master();
+    let upper = dev.link_to(master, extack, rtnl)?;
+    slave.upper.set(Some(upper), rtnl);
+    // The slaves that are there follow a change of mode; the new one will, when it is opened.
+    port.change(port.settings().apply(request), extack, rtnl)?;
+    let slave_ref = DriverRef::new(dev).ok_or(ENODEV)?;
+    let ticket = port.flood.slaves.push(slave_ref, rtnl)?;
+    slave.ticket.set(Some(ticket), rtnl);
+    dev.transfer_operstate_from(master, rtnl);
+    Ok(())
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The port: what a master's slaves share. One per master, made with its first slave and gone with its last.
+//!
+//! # Ownership
+//!
+//! Each slave owns a counted reference to its port, and the master's receive handler owns one. The port's list of
+//! slaves and its tables of addresses hold counted references to the slaves' devices, which
+//! [`Port::leave`] takes away, so that there is no circle left when the core waits for a device's last user. The last
+//! slave that leaves takes the port off the master: the handler ends, then the worker, then what waits in its queue is
+//! dropped. The memory goes with the last slave's private data, in process context.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    address::Addresses,
+    device::{
+        Ipvlan,
+        Slave, //
+    },
+    logic::config::{
+        Mode,
+        Settings, //
+    },
+    multicast::Flood,
+    net::{
+        device::{
+            DeviceRef,
+            NetDevice, //
+        },
+        driver::DriverRef,
+        extack::ExtAck,
+        route::random_words,
+        rtnl::{
+            Rtnl,
+            RtnlCell, //
+        },
+        rx_handler::RxRegistration,
+    },
+    sync::{
+        ida::Ida,
+        marked::Marked,
+        table::Advice,
+        work::Work, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+/// The numbers that tell the slaves of a port apart, in their IPv6 interface identifiers among others (dev_id,
+/// addrconf_ifid_eui48() of include/net/addrconf.h). 0 and the last two are not for slaves.
+const DEV_IDS: core::ops::RangeInclusive<u16> = 1..=0xfffd;
+
+/// What the slaves of a master share.
+pub(crate) struct Port {
+    /// The addresses of all slaves. First, with the settings and the master: the packet path needs these.
+    pub(crate) addresses: Work<Addresses>,
+    settings: Marked<u32>,
+    master: DeviceRef,
+    /// The slaves, and the frames that are for many of them.
+    pub(crate) flood: Work<Flood>,
+    /// How many slaves hold the port.
+    users: RtnlCell<usize>,
+    dev_ids: Ida,
+    /// Where the search for a free number begins: one that was just given back is not used again at once.
+    next_dev_id: RtnlCell<u16>,
+    rx: RtnlCell<Option<RxRegistration<Port>>>,
+}
+
+impl Port {
+    /// The port on `master`, for one more slave; a new one if there is none.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if something else receives for the master, `ENOMEM`.
+    pub(crate) fn join(master: &NetDevice, rtnl: &Rtnl) -> Result<Arc<Self>> {
+        let port = match master.rx_handler::<Port>(rtnl) {
+            Some(port) => port,
+            None => Self::create(master, rtnl)?,
+        };
+        port.users.set(port.users.get(rtnl).saturating_add(1), rtnl);
+        Ok(port)
+    }
+
+    fn create(master: &NetDevice, rtnl: &Rtnl) -> Result<Arc<Self>> {
+        let seed = random_words();
+        let port = Arc::new(
+            Self {
+                addresses: Work::new(Addresses::new(seed)?)?,
+                settings: Marked::new(Settings::DEFAULT.to_bits()),
+                master: master.hold(),
+                flood: Work::new(Flood::new(master.hold(), seed)?)?,
+                users: RtnlCell::new(0),
+                dev_ids: Ida::new()?,
+                next_dev_id: RtnlCell::new(*DEV_IDS.start()),
+                rx: RtnlCell::new(None),
+            },
+            GFP_KERNEL,
+        )?;
+        let rx = RxRegistration::new(master, port.clone(), rtnl)?;
+        port.rx.set(Some(rx), rtnl);
+        Ok(port)
+    }
+
+    /// Undoes [`join`](Self::join). The last user takes the port off the master.
+    pub(crate) fn leave(&self, rtnl: &Rtnl) {
+        let left = self.users.get(rtnl).saturating_sub(1);
+        self.users.set(left, rtnl);
+        if left > 0 {
+            return;
+        }
+        if let Some(rx) = self.rx.take(rtnl) {
+            // From here on nothing is received, and the last slave sends no more: nothing new for the workers.
+            rx.end(rtnl);
+        }
+        self.flood.stop();
+        self.addresses.cancel();
+    }
+
+    /// The master.
+    #[inline]
+    pub(crate) fn master(&self) -> &NetDevice {
+        &self.master
+    }
+
+    /// Mode and flags.
+    #[inline]
+    pub(crate) fn settings(&self) -> Settings {
+        Settings::from_bits(self.settings.read())
+    }
+
+    /// Takes a number for a new slave.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` if all are taken, `ENOMEM`.
+    pub(crate) fn take_dev_id(&self, rtnl: &Rtnl) -> Result<u16> {
+        let (min, max) = (*DEV_IDS.start(), *DEV_IDS.end());
+        let from = self.next_dev_id.get(rtnl);
+        let id = match self.dev_ids.take(from, max) {
+            Err(ENOSPC) if from > min => self.dev_ids.take(min, from.saturating_sub(1)),
+            taken => taken,
+        }?;
+        let next = if id >= max { min } else { id.saturating_add(1) };
+        self.next_dev_id.set(next, rtnl);
+        Ok(id)
+    }
+
+    /// Gives a slave's number back.
+    pub(crate) fn give_dev_id(&self, id: u16) {
+        self.dev_ids.give(id);
+    }
+
+    /// Has the tables resized, if they should be.
+    pub(crate) fn follow(&self, advice: Advice) {
+        if advice == Advice::Resize {
+            self.addresses.queue();
+        }
+    }
+
+    /// Calls `f` with each slave that is not about to go.
+    pub(crate) fn for_each_slave(&self, rtnl: &Rtnl, mut f: impl FnMut(&DriverRef<Ipvlan>)) {
+        self.flood.slaves.for_each(rtnl, |slave| {
+            if !slave.is_leaving() {
+                f(slave);
+            }
+        });
+    }
+
+    /// Changes mode and flags, for all slaves: all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// What a listener that vetoes a slave's change of flags says.
+    pub(crate) fn change(&self, to: Settings, extack: ExtAck<'_>, rtnl: &Rtnl) -> Result {
+        let from = self.settings();
+        if to.mode != from.mode {
+            self.flip_noarp(to.mode, extack, rtnl).inspect_err(|_| {
+                // Those that were flipped go back; a veto of that cannot be helped.
+                let _ = self.flip_noarp(from.mode, ExtAck::NONE, rtnl);
+            })?;
+        }
+        self.settings.write(to.to_bits());
+        Ok(())
+    }
+
+    /// Gives each slave the `IFF_NOARP` of a mode, so that listeners hear of it.
+    fn flip_noarp(&self, mode: Mode, extack: ExtAck<'_>, rtnl: &Rtnl) -> Result {
+        let mut result = Ok(());
+        self.for_each_slave(rtnl, |slave| {
+            let dev = slave.dev();
+            let flags = dev.flags_with_noarp(mode.no_arp());
+            if result.is_ok() && flags != dev.flags() {
+                result = dev.change_flags(flags, extack, rtnl);
+            }
+        });
+        result
+    }
+
+    /// Takes a slave off everything that leads to it.
+    pub(crate) fn detach(&self, slave: &Slave, rtnl: &Rtnl) {
+        if let Some(ticket) = slave.ticket.take(rtnl) {
+            self.flood.slaves.remove(ticket, rtnl);
+        }
+        // The core has taken the addresses away before; this is for those it forgot.
+        self.follow(self.addresses.forget(slave));
+    }
+}

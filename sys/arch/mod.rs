@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the packet path does in assembly where the architecture allows it, and through a C helper where not.
+
+/// Adds `value` to this CPU's instance of the counter `counter`.
+///
+/// One instruction on x86-64: no other CPU writes there, and an interrupt comes before or after it. UML sets
+/// CONFIG_X86_64 too, but its %gs belongs to user space.
+///
+/// # Safety
+///
+/// `counter` is a per-CPU pointer to a `u64` that is alive.
+#[inline(always)]
+pub unsafe fn percpu_add(counter: *mut u64, value: u64) {
+    #[cfg(all(CONFIG_X86_64, not(CONFIG_UML)))]
+    // SAFETY: The caller gives a live per-CPU `u64`, which lies at %gs:counter on this CPU (arch/x86 percpu.h).
+    unsafe {
+        ::core::arch::asm!("addq {v}, %gs:({p})", v = in(reg) value, p = in(reg) counter, options(att_syntax, nostack))
+    }
+    #[cfg(not(all(CONFIG_X86_64, not(CONFIG_UML))))]
+    // SAFETY: As above; the helper is this_cpu_add().
+    unsafe {
+        super::ipvlan_rs_percpu_add(counter, value)
+    }
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The kernel's inline functions and macros that Rust cannot call: they take locks with per-class lockdep keys, expand
+ * to static data or differ by configuration. Nothing here decides anything; a gcc-built kernel makes each a real
+ * call, so none is on the address lookup.
+ */
+#include <linux/etherdevice.h>
+#include <linux/inetdevice.h>
+#include <linux/percpu.h>
+#include <linux/rtnetlink.h>
+#include <linux/sched.h>
+#include <net/netdev_lock.h>
+
+#include "helpers.h"
+
+void ipvlan_rs_spin_lock_init(spinlock_t *lock)
+{
+	spin_lock_init(lock);
+}
+
+void ipvlan_rs_spin_lock_bh(spinlock_t *lock)
+{
+	spin_lock_bh(lock);
+}
+
+void ipvlan_rs_spin_unlock_bh(spinlock_t *lock)
+{
+	spin_unlock_bh(lock);
+}
+
+void ipvlan_rs_local_bh_disable(void)
+{
+	local_bh_disable();
+}
+
+void ipvlan_rs_local_bh_enable(void)
+{
+	local_bh_enable();
+}
+
+void ipvlan_rs_rcu_read_lock(void)
+{
+	rcu_read_lock();
+}
+
+void ipvlan_rs_rcu_read_unlock(void)
+{
+	rcu_read_unlock();
+}
+
+void ipvlan_rs_cond_resched(void)
+{
+	cond_resched();
+}
+
+bool ipvlan_rs_rtnl_is_locked(void)
+{
+	return rtnl_is_locked();
+}
+
+void ipvlan_rs_work_init(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK(work, func);
+}
+
+void ipvlan_rs_work_queue(struct work_struct *work)
+{
+	schedule_work(work);
+}
+
+void ipvlan_rs_netdev_hold(struct net_device *dev, netdevice_tracker *tracker)
+{
+	/* Atomic: references are also taken in softirq. */
+	netdev_hold(dev, tracker, GFP_ATOMIC);
+}
+
+void ipvlan_rs_netdev_put(struct net_device *dev, netdevice_tracker *tracker)
+{
+	netdev_put(dev, tracker);
+}
+
+void ipvlan_rs_netdev_lockdep_set_classes(struct net_device *dev)
+{
+	netdev_lockdep_set_classes(dev);
+}
+
+/*
+ * The private flags (bit fields to bindgen) of a link without queue that lies on another: it hands on skbs whose route
+ * and sharing matter below, filters unicast addresses itself, and nothing may receive in its stead.
+ */
+void ipvlan_rs_netdev_setup_stacked(struct net_device *dev)
+{
+	dev->priv_flags &= ~(IFF_XMIT_DST_RELEASE | IFF_TX_SKB_SHARING);
+	dev->priv_flags |= IFF_UNICAST_FLT | IFF_NO_QUEUE | IFF_NO_RX_HANDLER;
+	dev->max_mtu = ETH_MAX_MTU;
+}
+
+void ipvlan_rs_netdev_set_lltx(struct net_device *dev)
+{
+	dev->lltx = true;
+}
+
+void ipvlan_rs_netdev_addr_set(struct net_device *dev, const u8 *addr)
+{
+	eth_hw_addr_set(dev, addr);
+}
+
+void ipvlan_rs_core_stats_rx_dropped_inc(struct net_device *dev)
+{
+	dev_core_stats_rx_dropped_inc(dev);
+}
+
+int ipvlan_rs_dev_hard_header(struct sk_buff *skb, struct net_device *dev, unsigned short type, const void *daddr,
+			      const void *saddr, unsigned int len)
+{
+	return dev_hard_header(skb, dev, type, daddr, saddr, len);
+}
+
+/* Inline or exported, depending on CONFIG_DEBUG_NET_SMALL_RTNL. */
+void ipvlan_rs_unregister_netdevice_queue(struct net_device *dev, struct list_head *head)
+{
+	unregister_netdevice_queue_net(dev_net(dev), dev, head);
+}
+
+/*
+ * Is @local a local address of @dev? With @skip_dead, an in_device that is being destroyed has none: the core takes
+ * its addresses one by one and the walk would be quadratic.
+ */
+bool ipvlan_rs_in_dev_has(struct net_device *dev, __be32 local, bool skip_dead)
+{
+	const struct in_ifaddr *ifa;
+	struct in_device *in_dev;
+	bool found = false;
+
+	rcu_read_lock();
+	in_dev = __in_dev_get_rcu(dev);
+	if (in_dev && !(skip_dead && READ_ONCE(in_dev->dead))) {
+		in_dev_for_each_ifa_rcu(ifa, in_dev) {
+			if (ifa->ifa_local == local) {
+				found = true;
+				break;
+			}
+		}
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+struct user_namespace *ipvlan_rs_net_user_ns(const struct net *net)
+{
+	return net->user_ns;
+}
+
+u64 ipvlan_rs_percpu_sum(const u64 __percpu *counter)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(*per_cpu_ptr(counter, cpu));
+	return sum;
+}
+
+void ipvlan_rs_percpu_add(u64 __percpu *counter, u64 value)
+{
+	this_cpu_add(*counter, value);
+}
+
+/*
+ * How deep this transmit is nested in transmits of this module: counted per CPU, and on PREEMPT_RT, where a transmit
+ * can be preempted by another on the same CPU, in the task's own transmit recursion (the core's own limit is then
+ * reached sooner, never later).
+ */
+#ifdef CONFIG_PREEMPT_RT
+unsigned int ipvlan_rs_xmit_depth_inc(void)
+{
+	return ++current->net_xmit.recursion;
+}
+
+void ipvlan_rs_xmit_depth_dec(void)
+{
+	current->net_xmit.recursion--;
+}
+#else
+static DEFINE_PER_CPU(unsigned int, ipvlan_rs_xmit_depth);
+
+unsigned int ipvlan_rs_xmit_depth_inc(void)
+{
+	return this_cpu_inc_return(ipvlan_rs_xmit_depth);
+}
+
+void ipvlan_rs_xmit_depth_dec(void)
+{
+	this_cpu_dec(ipvlan_rs_xmit_depth);
+}
+#endif
+
+void ipvlan_rs_ida_init(struct ida *ida)
+{
+	ida_init(ida);
+}
+
+struct sk_buff *ipvlan_rs_skb_share_check(struct sk_buff *skb)
+{
+	return skb_share_check(skb, GFP_ATOMIC);
+}

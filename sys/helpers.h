@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What helpers.c gives to Rust: the kernel's inline functions and macros that bindgen cannot call. */
+#ifndef IPVLAN_RS_HELPERS_H
+#define IPVLAN_RS_HELPERS_H
+
+#include <linux/idr.h>
+#include <linux/netdevice.h>
+#include <linux/skbuff.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+void ipvlan_rs_spin_lock_init(spinlock_t *lock);
+void ipvlan_rs_spin_lock_bh(spinlock_t *lock);
+void ipvlan_rs_spin_unlock_bh(spinlock_t *lock);
+
+void ipvlan_rs_local_bh_disable(void);
+void ipvlan_rs_local_bh_enable(void);
+void ipvlan_rs_rcu_read_lock(void);
+void ipvlan_rs_rcu_read_unlock(void);
+void ipvlan_rs_cond_resched(void);
+bool ipvlan_rs_rtnl_is_locked(void);
+
+void ipvlan_rs_work_init(struct work_struct *work, work_func_t func);
+void ipvlan_rs_work_queue(struct work_struct *work);
+
+void ipvlan_rs_netdev_hold(struct net_device *dev, netdevice_tracker *tracker);
+void ipvlan_rs_netdev_put(struct net_device *dev, netdevice_tracker *tracker);
+void ipvlan_rs_netdev_lockdep_set_classes(struct net_device *dev);
+void ipvlan_rs_netdev_setup_stacked(struct net_device *dev);
+void ipvlan_rs_netdev_set_lltx(struct net_device *dev);
+void ipvlan_rs_netdev_addr_set(struct net_device *dev, const u8 *addr);
+void ipvlan_rs_core_stats_rx_dropped_inc(struct net_device *dev);
+int ipvlan_rs_dev_hard_header(struct sk_buff *skb, struct net_device *dev, unsigned short type, const void *daddr,
+			      const void *saddr, unsigned int len);
+void ipvlan_rs_unregister_netdevice_queue(struct net_device *dev, struct list_head *head);
+bool ipvlan_rs_in_dev_has(struct net_device *dev, __be32 local, bool skip_dead);
+
+struct user_namespace *ipvlan_rs_net_user_ns(const struct net *net);
+
+u64 ipvlan_rs_percpu_sum(const u64 __percpu *counter);
+void ipvlan_rs_percpu_add(u64 __percpu *counter, u64 value);
+
+/*
+ * How deep transmits may nest. On PREEMPT_RT the core's own count is used, which also goes up for the devices in
+ * between.
+ */
+#ifdef CONFIG_PREEMPT_RT
+#define IPVLAN_RS_XMIT_DEPTH_MAX 7
+#else
+#define IPVLAN_RS_XMIT_DEPTH_MAX 4
+#endif
+
+unsigned int ipvlan_rs_xmit_depth_inc(void);
+void ipvlan_rs_xmit_depth_dec(void);
+
+void ipvlan_rs_ida_init(struct ida *ida);
+
+struct sk_buff *ipvlan_rs_skb_share_check(struct sk_buff *skb);
+
+#endif

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * libclang lays out the structures that Rust uses, gcc those that the kernel was compiled with. Kbuild compiles this
+ * file to assembly with the kernel's compiler and turns each line into a Rust const assertion (sys/layout.rs, made
+ * in the build directory): a disagreement stops the build.
+ */
+#include <linux/ethtool.h>
+#include <linux/kbuild.h>
+#include <linux/if_link.h>
+#include <linux/inetdevice.h>
+#include <linux/netdevice.h>
+#include <linux/skbuff.h>
+#include <linux/workqueue.h>
+#include <net/addrconf.h>
+#include <net/flow.h>
+#include <net/if_inet6.h>
+#include <net/ip6_route.h>
+#include <net/route.h>
+#include <net/rtnetlink.h>
+
+#define SIZE(type) DEFINE(SIZE_ ## type, sizeof(struct type))
+#define FIELD(type, field) DEFINE(FIELD_ ## type ## __AT__ ## field, offsetof(struct type, field))
+
+int main(void)
+{
+	SIZE(sk_buff);
+	FIELD(sk_buff, cb);
+	FIELD(sk_buff, len);
+	FIELD(sk_buff, data_len);
+	FIELD(sk_buff, head);
+	FIELD(sk_buff, data);
+	FIELD(sk_buff, users);
+	FIELD(sk_buff, truesize);
+	DEFINE(SKB_dev, offsetof(struct sk_buff, dev));
+	DEFINE(SKB_refdst, offsetof(struct sk_buff, _skb_refdst));
+	DEFINE(SKB_protocol, offsetof(struct sk_buff, protocol));
+	DEFINE(SKB_mark, offsetof(struct sk_buff, mark));
+	DEFINE(SKB_mac_header, offsetof(struct sk_buff, mac_header));
+	DEFINE(SKB_network_header, offsetof(struct sk_buff, network_header));
+
+	SIZE(net_device);
+	FIELD(net_device, netdev_ops);
+	FIELD(net_device, header_ops);
+	FIELD(net_device, flags);
+	FIELD(net_device, mtu);
+	FIELD(net_device, features);
+	FIELD(net_device, state);
+	FIELD(net_device, ifindex);
+	DEFINE(FIELD_net_device__AT__type_, offsetof(struct net_device, type));
+	FIELD(net_device, dev_id);
+	FIELD(net_device, dev_addr);
+	FIELD(net_device, broadcast);
+	FIELD(net_device, mc);
+	FIELD(net_device, nd_net);
+	FIELD(net_device, rx_handler);
+	FIELD(net_device, rx_handler_data);
+	FIELD(net_device, priv_destructor);
+	FIELD(net_device, rtnl_link_ops);
+	FIELD(net_device, ethtool_ops);
+	FIELD(net_device, max_mtu);
+	FIELD(net_device, needs_free_netdev);
+	DEFINE(FIELD_net_device__AT__priv_, offsetof(struct net_device, priv));
+
+	SIZE(net_device_ops);
+	SIZE(header_ops);
+	SIZE(ethtool_ops);
+	SIZE(rtnl_link_ops);
+	SIZE(rtnl_newlink_params);
+	SIZE(rtnl_link_stats64);
+	SIZE(nla_policy);
+	SIZE(netlink_ext_ack);
+	SIZE(notifier_block);
+	SIZE(netdev_notifier_info);
+	SIZE(netdev_notifier_pre_changeaddr_info);
+	SIZE(netdev_hw_addr);
+	FIELD(netdev_hw_addr, addr);
+	SIZE(in_ifaddr);
+	FIELD(in_ifaddr, ifa_local);
+	FIELD(in_ifaddr, ifa_dev);
+	SIZE(in_device);
+	SIZE(in_validator_info);
+	SIZE(in6_validator_info);
+	SIZE(inet6_ifaddr);
+	FIELD(inet6_ifaddr, idev);
+	SIZE(inet6_dev);
+	SIZE(flowi4);
+	SIZE(flowi6);
+	SIZE(dst_entry);
+	FIELD(dst_entry, error);
+	SIZE(rtable);
+	FIELD(rtable, rt_type);
+	SIZE(work_struct);
+	SIZE(ida);
+	return 0;
+}
