@@ -144,7 +144,13 @@ impl Slave {
 
     /// Counts a packet of `len` bytes, Ethernet header included, that was to be received.
     #[inline]
-    pub(crate) fn count_received(&self, len: usize, delivered: bool, multicast: bool, cx: &Softirq) {
+    pub(crate) fn count_received(
+        &self,
+        len: usize,
+        delivered: bool,
+        multicast: bool,
+        cx: &Softirq,
+    ) {
         if !delivered {
             self.counters.add(Counter::RxErrors, 1, &cx.bh);
             self.counters.add(Counter::RxDropped, 1, &cx.bh);
@@ -231,9 +237,7 @@ impl Driver for Ipvlan {
         let master = &*config.master;
         let counters = Counters::new()?;
         let port = Port::join(master, rtnl)?;
-        let dev_id = port
-            .take_dev_id(rtnl)
-            .inspect_err(|_| port.leave(rtnl))?;
+        let dev_id = port.take_dev_id(rtnl).inspect_err(|_| port.leave(rtnl))?;
 
         // Nothing fails from here on.
         dev.stack_on(master, rtnl);

@@ -87,10 +87,7 @@ impl Listener<Devices> for Events {
                 let mut veto = None;
                 port.for_each_slave(rtnl, |slave| {
                     if veto.is_none() {
-                        veto = slave
-                            .dev()
-                            .pre_change_address(&address, extack, rtnl)
-                            .err();
+                        veto = slave.dev().pre_change_address(&address, extack, rtnl).err();
                     }
                 });
                 if let Some(error) = veto {
@@ -106,7 +103,9 @@ impl Listener<Devices> for Events {
             }
             // Slaves are Ethernet devices and cannot follow.
             DeviceEventKind::PreTypeChange => {
-                extack.set(c"The device has ipvlan_rs slaves, which need Ethernet: delete them first");
+                extack.set(
+                    c"The device has ipvlan_rs slaves, which need Ethernet: delete them first",
+                );
                 return Answer::Bad;
             }
             DeviceEventKind::NotifyPeers
@@ -181,12 +180,7 @@ impl FamilyOf for V6 {
 }
 
 /// Answers whether a slave may get an address.
-fn validate<K: FamilyOf>(
-    key: K,
-    slave: &Slave,
-    dev: &NetDevice,
-    extack: ExtAck<'_>,
-) -> Answer {
+fn validate<K: FamilyOf>(key: K, slave: &Slave, dev: &NetDevice, extack: ExtAck<'_>) -> Answer {
     let rcu = RcuRead::lock();
     let port = slave.port();
     if let Some(owner) = K::family(&port.addresses).owner(key, &rcu) {

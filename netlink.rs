@@ -112,10 +112,9 @@ impl LinkKind for Ipvlan {
                 }
                 Some(mode) => Some(mode),
                 None => {
-                    return Err(extack.refuse(
-                        EINVAL,
-                        c"Unknown mode: use l2 (0), l3 (1) or l3s (2)",
-                    ))
+                    return Err(
+                        extack.refuse(EINVAL, c"Unknown mode: use l2 (0), l3 (1) or l3s (2)")
+                    )
                 }
             },
         };

@@ -176,7 +176,11 @@ impl NetDevice {
     /// The name, for messages.
     pub(crate) fn name(&self) -> Name {
         // SAFETY: The device is alive; a rename in progress may be seen in part, but the last byte is always zero.
-        Name(unsafe { addr_of!((*self.as_ptr()).name).cast::<[u8; IFNAMSIZ]>().read_volatile() })
+        Name(unsafe {
+            addr_of!((*self.as_ptr()).name)
+                .cast::<[u8; IFNAMSIZ]>()
+                .read_volatile()
+        })
     }
 
     /// Takes a counted reference. Any context.
@@ -422,4 +426,3 @@ impl kernel::fmt::Display for Name {
         Ok(())
     }
 }
-

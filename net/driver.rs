@@ -400,5 +400,6 @@ macro_rules! stats {
 }
 
 stats!(
-    rx_packets, rx_bytes, rx_errors, rx_dropped, multicast, tx_packets, tx_bytes, tx_errors, tx_dropped
+    rx_packets, rx_bytes, rx_errors, rx_dropped, multicast, tx_packets, tx_bytes, tx_errors,
+    tx_dropped
 );

@@ -159,8 +159,14 @@ impl NetDevice {
         };
         // SAFETY: The namespace is alive; the look-up is a reader itself.
         unsafe {
-            sys::ipv6_chk_addr_and_flags(self.net_rcu(rcu).as_ptr(), &addr, self.as_ptr(), false, 1, 0)
-                != 0
+            sys::ipv6_chk_addr_and_flags(
+                self.net_rcu(rcu).as_ptr(),
+                &addr,
+                self.as_ptr(),
+                false,
+                1,
+                0,
+            ) != 0
         }
     }
 }

@@ -224,12 +224,7 @@ impl<'a, K: LinkKind> NewLink<'a, K> {
             PrivCell::<K>::lend(self.dev, config, || sys::register_netdevice(self.dev))
         })?;
         // SAFETY: A registered device stays so while RTNL is held, and `init` succeeded.
-        Ok(unsafe {
-            (
-                NetDevice::from_ptr(self.dev),
-                PrivCell::<K>::get(self.dev),
-            )
-        })
+        Ok(unsafe { (NetDevice::from_ptr(self.dev), PrivCell::<K>::get(self.dev)) })
     }
 }
 
@@ -272,9 +267,7 @@ impl UnregisterBatch<'_> {
     pub(crate) fn add(&mut self, dev: &NetDevice) {
         if dev.is_registered() {
             // SAFETY: RTNL is held; the device is registered, so its list node is the core's to move here.
-            unsafe {
-                sys::ipvlan_rs_unregister_netdevice_queue(dev.as_ptr(), &raw mut self.head)
-            };
+            unsafe { sys::ipvlan_rs_unregister_netdevice_queue(dev.as_ptr(), &raw mut self.head) };
         }
     }
 }
@@ -380,8 +373,7 @@ unsafe extern "C" fn newlink<K: LinkKind>(
     extack: *mut sys::netlink_ext_ack,
 ) -> i32 {
     // SAFETY: The core calls this with RTNL held, and its arguments are valid for the call.
-    let (rtnl, extack, params) =
-        unsafe { (Rtnl::assume(), ExtAck::from_ptr(extack), &*params) };
+    let (rtnl, extack, params) = unsafe { (Rtnl::assume(), ExtAck::from_ptr(extack), &*params) };
     let net = if params.link_net.is_null() {
         params.src_net
     } else {

@@ -58,8 +58,11 @@ pub(crate) unsafe trait Chain: 'static {
     /// # Safety
     ///
     /// Called from within a call of the chain, with its arguments.
-    unsafe fn event(code: usize, data: *mut c_void, f: impl FnOnce(Self::Event<'_>) -> Answer)
-        -> Option<Answer>;
+    unsafe fn event(
+        code: usize,
+        data: *mut c_void,
+        f: impl FnOnce(Self::Event<'_>) -> Answer,
+    ) -> Option<Answer>;
 }
 
 /// What a member answers.

@@ -15,8 +15,8 @@ use crate::{
 };
 use core::{
     mem::{
-        size_of,
         align_of, //
+        size_of,
     },
     ptr::{
         self,

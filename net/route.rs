@@ -128,7 +128,12 @@ pub(crate) fn output4(
 
 /// Looks up the route of an IPv6 packet. Out of line, so that the flow is off the stack before the packet moves on.
 #[inline(never)]
-fn lookup6(skb: &Skb, dev: &NetDevice, route: &Route6, net: *mut sys::net) -> Result<*mut sys::dst_entry> {
+fn lookup6(
+    skb: &Skb,
+    dev: &NetDevice,
+    route: &Route6,
+    net: *mut sys::net,
+) -> Result<*mut sys::dst_entry> {
     let mut flow: sys::flowi6 = pin_init::zeroed();
     flow.__fl_common.flowic_oif = dev.ifindex();
     flow.__fl_common.flowic_flags = sys::FLOWI_FLAG_ANYSRC as u8;

@@ -61,7 +61,6 @@ impl<'a> RxSkb<'a> {
             core::marker::PhantomData,
         )
     }
-
 }
 
 /// That a handler sees what a device receives. To be [ended](Self::end) under RTNL.
@@ -109,7 +108,8 @@ impl NetDevice {
     fn has_rx_handler<H: RxHandler>(&self) -> bool {
         let ours: unsafe extern "C" fn(_) -> _ = shell::<H>;
         // CAST: to compare addresses. The crate is one codegen unit, so the shell has one.
-        field!(self, rx_handler).is_some_and(|handler| ptr::eq(handler as *const (), ours as *const ()))
+        field!(self, rx_handler)
+            .is_some_and(|handler| ptr::eq(handler as *const (), ours as *const ()))
     }
 
     /// The handler of what this device receives, if it is an `H`.

@@ -108,8 +108,9 @@ impl Skb {
     /// `ptr` is an skb whose ownership the caller passes on.
     #[inline]
     pub(super) unsafe fn from_ptr(ptr: *mut sys::sk_buff) -> Self {
-        // SAFETY: The core never passes null.
+        // INVARIANT: By the safety requirements the reference is ours.
         Self {
+            // SAFETY: The core never passes null.
             ptr: unsafe { NonNull::new_unchecked(ptr) },
         }
     }
@@ -258,7 +259,12 @@ impl Skb {
     #[inline]
     fn is_shared(&self) -> bool {
         // SAFETY: By the type invariant; the count is one word.
-        unsafe { addr_of!((*self.as_ptr()).users).cast::<i32>().read_volatile() != 1 }
+        unsafe {
+            addr_of!((*self.as_ptr()).users)
+                .cast::<i32>()
+                .read_volatile()
+                != 1
+        }
     }
 
     /// Makes the header exclusive (`skb_share_check()`); `None` if there is no memory, and the packet is freed.

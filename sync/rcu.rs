@@ -106,7 +106,6 @@ pub struct Barrier(());
 
 impl Barrier {
     /// To be dropped in process context.
-    #[expect(clippy::new_without_default)]
     pub const fn new() -> Self {
         Self(())
     }
