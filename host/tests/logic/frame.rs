@@ -6,10 +6,13 @@
 use super::packets::*;
 use super::world::{resolve, A4, A6, ALL_NODES6, B4, B6, WIRE4, WIRE6};
 use etherparse::{
-    ArpHardwareId, ArpPacket, Icmpv6Slice, IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice,
+    ArpHardwareId, ArpPacket, EtherType, Ethernet2Header, Icmpv6Slice, IpNumber, Ipv4HeaderSlice,
+    Ipv6HeaderSlice,
 };
 use ipvlan_rs_host::logic::addr::{V4, V6};
-use ipvlan_rs_host::logic::frame::{parse, Packet, Parsed, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6};
+use ipvlan_rs_host::logic::frame::{
+    parse, Packet, Parsed, ETH_HLEN, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6,
+};
 use ipvlan_rs_host::logic::verdict::Inner;
 use proptest::prelude::*;
 
@@ -88,6 +91,14 @@ fn samples() -> Vec<Frame> {
         arp_reply(WIRE4, A4),
         foreign(),
     ]
+}
+
+#[test]
+fn numbers_are_those_of_etherparse() {
+    assert_eq!(ETH_HLEN, Ethernet2Header::LEN);
+    assert_eq!(ETH_P_IP, EtherType::IPV4.0);
+    assert_eq!(ETH_P_IPV6, EtherType::IPV6.0);
+    assert_eq!(ETH_P_ARP, EtherType::ARP.0);
 }
 
 #[test]

@@ -127,6 +127,27 @@ fn whole_hashes_rarely_agree() {
     }
 }
 
+/// No word of a seed switches the hash off, should it happen to be zero.
+#[test]
+fn zero_words_do_not_collapse_the_hash() {
+    for zero in 0..4 {
+        let mut seeds = Seeds(5);
+        let mut words = [0; 4].map(|_: u64| seeds.word());
+        words[zero] = 0;
+        let seed = Seed::new(words);
+        for (set, hash) in sets() {
+            let mut hashes: Vec<u32> = (0..KEYS).map(|n| hash(n, &seed)).collect();
+            hashes.sort_unstable();
+            hashes.dedup();
+            let distinct = hashes.len();
+            assert!(
+                distinct + 2 >= KEYS as usize,
+                "{set}, word {zero}: {distinct}"
+            );
+        }
+    }
+}
+
 /// What collides under one seed does not under another, so an attacker must learn the seed.
 #[test]
 fn collisions_do_not_survive_another_seed() {
