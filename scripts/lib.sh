@@ -162,3 +162,17 @@ sync_sources() {
 	done <<<"$list"
 	printf '%s\n' "$list" >"$dir/.sources"
 }
+
+# checkout_files: every file of the checkout that is or may be committed, each ended by NUL.
+checkout_files() {
+	local file
+	cd "$TOP"
+	if git rev-parse --git-dir >/dev/null 2>&1; then
+		git ls-files -z --cached --others --exclude-standard
+	else
+		find . -type f ! -path './target/*' ! -name '*.ko' -printf '%P\0'
+	fi | while IFS= read -r -d '' file; do
+		# A file deleted but not yet committed is listed too.
+		[[ ! -f $file ]] || printf '%s\0' "$file"
+	done
+}

@@ -196,7 +196,7 @@ def rule_words(module, _files):
         if s.layer in RAW_LAYERS:
             for number, line in enumerate(s.lines, 1):
                 # The prefix keeps our C helpers' symbols apart from the kernel's.
-                if re.search(r"ipvlan|\bl3s\b", re.sub(r"\bipvlan_rs_\w+", "", line), re.I):
+                if re.search(r"ipvlan|\bl3s\b", re.sub(r"(?i)\bipvlan_rs_\w+", "", line), re.I):
                     yield f"{s.path}:{number}: {line.strip()}"
 
 

@@ -157,10 +157,20 @@ build_metadata() {
 	mkdir -p "$headers/rust"
 	cp "$build"/rust/*.rmeta "$build"/rust/*.so "$headers/rust/"
 	cp "$build/scripts/target.json" "$headers/scripts/"
-	# For rust-analyzer only: the sources those crates were compiled from.
-	mkdir -p "$KERNEL/rust-src"
-	cp -a "$KERNEL/source/rust" "$KERNEL/rust-src/source"
-	(cd "$build/rust" && find . -name '*.rs' -print0 | tar --null -cT - -f -) | tar -C "$(mkdir -p "$KERNEL/rust-src/generated" && echo "$KERNEL/rust-src/generated")" -xf -
+	keep_for_editors
+}
+
+# keep_for_editors: the sources that those crates were compiled from, and the kernel's own
+# description of them, for scripts/rust-analyzer.
+keep_for_editors() {
+	local to=$KERNEL/rust-src
+	mkdir -p "$to/build/rust"
+	in_root "${make[@]}" rust-analyzer
+	mv "$build/rust-project.json" "$to/kernel.json"
+	mkdir -p "$to/source"
+	cp -a "$KERNEL/source/rust" "$to/source/"
+	(cd "$build/rust" && find . \( -name '*.rs' -o -name '*.so' \) -print0 | tar --null -cT - -f -) |
+		tar -C "$to/build/rust" -xf -
 }
 
 # verify_metadata BUILD SYMVERS: every Rust symbol the shipped kernel exports must be
