@@ -29,31 +29,6 @@ impl V4 {
         Self(u32::from_ne_bytes(octets))
     }
 
-    /// The four bytes as they stand in a packet.
-    #[inline]
-    pub const fn octets(self) -> [u8; 4] {
-        self.0.to_ne_bytes()
-    }
-
-    /// 0.0.0.0, "this host" (RFC 1122, 3.2.1.3).
-    #[inline]
-    pub const fn is_unspecified(self) -> bool {
-        self.0 == 0
-    }
-
-    /// 224.0.0.0/4 (RFC 5771).
-    #[inline]
-    pub const fn is_multicast(self) -> bool {
-        let [first, ..] = self.octets();
-        first & 0xf0 == 0xe0
-    }
-
-    /// 255.255.255.255, the limited broadcast (RFC 919, 7).
-    #[inline]
-    pub const fn is_broadcast(self) -> bool {
-        self.0 == u32::MAX
-    }
-
     /// The hash under `seed`; see [`Seed`].
     #[inline]
     pub fn hash(self, seed: &Seed) -> u32 {
@@ -67,9 +42,6 @@ impl V4 {
 pub struct V6([u64; 2]);
 
 impl V6 {
-    /// `::`, the source of a node that has no address yet (RFC 4291, 2.5.2).
-    pub const UNSPECIFIED: Self = Self([0; 2]);
-
     /// From the sixteen bytes as they stand in a packet or an `in6_addr`.
     #[inline]
     pub const fn from_octets(octets: [u8; 16]) -> Self {
@@ -88,25 +60,11 @@ impl V6 {
         [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
     }
 
-    /// Whether this is `::`.
+    /// `::`, the source of a node that has no address yet (RFC 4291, 2.5.2).
     #[inline]
     pub const fn is_unspecified(self) -> bool {
         let [high, low] = self.0;
         high | low == 0
-    }
-
-    /// ff00::/8 (RFC 4291, 2.7).
-    #[inline]
-    pub const fn is_multicast(self) -> bool {
-        let [first, ..] = self.octets();
-        first == 0xff
-    }
-
-    /// fe80::/10 (RFC 4291, 2.5.6).
-    #[inline]
-    pub const fn is_link_local(self) -> bool {
-        let [first, second, ..] = self.octets();
-        first == 0xfe && second & 0xc0 == 0x80
     }
 
     /// The hash under `seed`; see [`Seed`].

@@ -41,16 +41,6 @@ impl Mode {
     pub const fn no_arp(self) -> bool {
         !matches!(self, Self::L2)
     }
-
-    /// The name `ip` knows the mode by.
-    #[inline]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::L2 => "l2",
-            Self::L3 => "l3",
-            Self::L3s => "l3s",
-        }
-    }
 }
 
 /// `IPVLAN_F_PRIVATE` of `IFLA_IPVLAN_FLAGS`.
@@ -102,16 +92,6 @@ impl Isolation {
             Self::Bridge => 0,
             Self::Private => F_PRIVATE,
             Self::Vepa => F_VEPA,
-        }
-    }
-
-    /// The name `ip` knows the flag by.
-    #[inline]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Bridge => "bridge",
-            Self::Private => "private",
-            Self::Vepa => "vepa",
         }
     }
 }

@@ -21,18 +21,6 @@ impl MacFilter {
     /// Everything passes: promiscuous or all-multicast.
     pub const FULL: Self = Self([u64::MAX; 4]);
 
-    /// Rebuilds a filter from its words, e.g. after they were stored in atomics.
-    #[inline]
-    pub const fn from_words(words: [u64; 4]) -> Self {
-        Self(words)
-    }
-
-    /// The words of the filter: bit `n` is bit `n % 64` of word `n / 64`.
-    #[inline]
-    pub const fn words(self) -> [u64; 4] {
-        self.0
-    }
-
     /// The bit that stands for `mac` under `seed`. Computed once per frame, then tried against the
     /// filter of every slave.
     #[inline]
@@ -58,14 +46,6 @@ impl MacFilter {
         self.0
             .get(usize::from(bit >> 6))
             .is_some_and(|word| word & mask(bit) != 0)
-    }
-
-    /// What passes either filter.
-    #[inline]
-    #[must_use]
-    pub fn union(self, other: Self) -> Self {
-        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
-        Self([a | e, b | f, c | g, d | h])
     }
 }
 

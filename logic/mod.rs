@@ -13,7 +13,6 @@
 // A binary crate (the module) and a library crate (the host) share these files, and only the latter
 // has anybody to export to.
 #![allow(unreachable_pub)]
-#![allow(dead_code)]
 #![forbid(unsafe_code)]
 #![deny(
     clippy::arithmetic_side_effects,

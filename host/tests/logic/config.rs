@@ -49,15 +49,6 @@ fn every_flags_attribute() {
 }
 
 #[test]
-fn names_are_those_of_ip() {
-    assert_eq!(MODES.map(Mode::name), ["l2", "l3", "l3s"]);
-    assert_eq!(
-        ISOLATIONS.map(Isolation::name),
-        ["bridge", "private", "vepa"]
-    );
-}
-
-#[test]
 fn only_l2_resolves_neighbours() {
     assert_eq!(MODES.map(Mode::no_arp), [false, true, true]);
 }

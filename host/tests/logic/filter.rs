@@ -21,8 +21,6 @@ fn each_bit_is_its_own() {
         for other in 0..=u8::MAX {
             assert_eq!(filter.contains(other), other == bit);
         }
-        let set: u32 = filter.words().into_iter().map(u64::count_ones).sum();
-        assert_eq!(set, 1);
         assert!(!MacFilter::EMPTY.contains(bit));
         assert!(MacFilter::FULL.contains(bit));
     }
@@ -31,14 +29,11 @@ fn each_bit_is_its_own() {
 
 proptest! {
     #[test]
-    fn like_a_set(inserted in prop::collection::vec(any::<u8>(), 0..64), more in prop::collection::vec(any::<u8>(), 0..64)) {
-        let (filter, other) = (with(&inserted), with(&more));
-        let union = filter.union(other);
+    fn like_a_set(inserted in prop::collection::vec(any::<u8>(), 0..64)) {
+        let filter = with(&inserted);
         for bit in 0..=u8::MAX {
             prop_assert_eq!(filter.contains(bit), inserted.contains(&bit));
-            prop_assert_eq!(union.contains(bit), inserted.contains(&bit) || more.contains(&bit));
         }
-        prop_assert_eq!(MacFilter::from_words(filter.words()), filter);
     }
 
     /// What was inserted is found: an address has one bit under one seed.

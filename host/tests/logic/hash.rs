@@ -211,29 +211,17 @@ fn every_bit_counts() {
 proptest! {
     #[test]
     fn octets_round_trip(short in any::<[u8; 4]>(), long in any::<[u8; 16]>()) {
-        prop_assert_eq!(V4::from_octets(short).octets(), short);
-        prop_assert_eq!(V4::from_be(V4::from_octets(short).to_be()).octets(), short);
+        prop_assert_eq!(V4::from_octets(short).to_be().to_ne_bytes(), short);
+        prop_assert_eq!(V4::from_be(u32::from_ne_bytes(short)), V4::from_octets(short));
         prop_assert_eq!(V6::from_octets(long).octets(), long);
     }
 
     #[test]
-    fn kinds_are_those_of_std(short in any::<[u8; 4]>(), long in any::<[u8; 16]>(), edge in 0..6usize) {
-        let short = [short, [0; 4], [0xff; 4], [224, 0, 0, 1], [239, 255, 255, 255], [240, 0, 0, 0]][edge];
-        let std = std::net::Ipv4Addr::from(short);
-        let addr = V4::from_octets(short);
-        prop_assert_eq!(addr.is_unspecified(), std.is_unspecified());
-        prop_assert_eq!(addr.is_multicast(), std.is_multicast());
-        prop_assert_eq!(addr.is_broadcast(), std.is_broadcast());
-
-        let first = [long[0], 0, 0xff, 0xfe, 0xfe, 0xfe][edge];
-        let second = [long[1], 0, 0x02, 0x80, 0xbf, 0xc0][edge];
-        let mut long = if edge == 1 { [0; 16] } else { long };
-        (long[0], long[1]) = (first, second);
-        let std = std::net::Ipv6Addr::from(long);
-        let addr = V6::from_octets(long);
-        prop_assert_eq!(addr.is_unspecified(), std.is_unspecified());
-        prop_assert_eq!(addr.is_multicast(), std.is_multicast());
-        prop_assert_eq!(addr.is_link_local(), std.is_unicast_link_local());
+    fn only_zero_is_unspecified(long in any::<[u8; 16]>(), at in 0..16usize) {
+        let mut single = [0; 16];
+        prop_assert!(V6::from_octets(single).is_unspecified());
+        single[at] = long[at] | 1;
+        prop_assert!(!V6::from_octets(single).is_unspecified());
     }
 
     /// Equal words, equal hash: the hash is a function of address and seed alone.

@@ -93,7 +93,7 @@ impl Facts for Case {
                 target: TARGET6,
             },
             Kind::Dad => Packet::Solicit {
-                src: V6::UNSPECIFIED,
+                src: V6::from_octets([0; 16]),
                 dst: DST6,
                 target: TARGET6,
             },

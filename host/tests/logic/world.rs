@@ -34,7 +34,7 @@ pub(crate) const ALL_NODES6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 
 
 fn owner(addr: Addr) -> Option<Slave> {
     let addr = match addr {
-        Addr::V4(addr) => IpAddr::from(addr.octets()),
+        Addr::V4(addr) => IpAddr::from(addr.to_be().to_ne_bytes()),
         Addr::V6(addr) => IpAddr::from(addr.octets()),
     };
     if addr == A4 || addr == A6 {
