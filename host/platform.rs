@@ -29,7 +29,7 @@ pub use super::rcu::{barrier, RcuGuard, RcuRead};
 /// Entries in a cache line. Fewer under loom, so that two make a full bucket.
 pub const SLOTS: usize = if cfg!(loom) { 1 } else { 6 };
 /// log2 of the buckets of the smallest table.
-pub const MIN_BITS: u32 = if cfg!(loom) { 0 } else { 2 };
+pub const MIN_BITS: u32 = if cfg!(loom) { 1 } else { 2 };
 /// log2 of the entries per bucket above which a table should grow.
 pub const LOAD_BITS: u32 = if cfg!(loom) { 0 } else { 2 };
 /// Buckets that are copied or scanned in one go: few, so that much happens between.

@@ -10,19 +10,22 @@
 #[cfg(loom)]
 use loom::{
     lazy_static,
-    sync::atomic::{fence, AtomicUsize, Ordering},
+    sync::{
+        atomic::{fence, AtomicUsize, Ordering},
+        Mutex,
+    },
     thread::yield_now,
     thread_local,
 };
-use std::{
-    cell::Cell,
-    marker::PhantomData,
-    ops::Deref,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+#[cfg(loom)]
+use std::cell::RefCell;
+use std::{cell::Cell, marker::PhantomData, ops::Deref};
 #[cfg(not(loom))]
 use std::{
-    sync::atomic::{fence, AtomicUsize, Ordering},
+    sync::{
+        atomic::{fence, AtomicUsize, Ordering},
+        Mutex, PoisonError,
+    },
     thread::yield_now,
     thread_local,
 };
@@ -33,23 +36,44 @@ const READERS: usize = if cfg!(loom) { 3 } else { 64 };
 #[cfg(loom)]
 lazy_static! {
     static ref SECTIONS: [AtomicUsize; READERS] = core::array::from_fn(|_| AtomicUsize::new(0));
+    static ref GRACE_PERIOD: Mutex<()> = Mutex::new(());
 }
 #[cfg(not(loom))]
 static SECTIONS: [AtomicUsize; READERS] = [const { AtomicUsize::new(0) }; READERS];
+/// One grace period at a time. Two threads that spin could keep each other busy for ever under loom.
+#[cfg(not(loom))]
+static GRACE_PERIOD: Mutex<()> = Mutex::new(());
 
 /// Which of [`SECTIONS`] are some thread's, and what waits for a grace period. Not part of what is modelled.
-static SHARED: Mutex<Shared> = Mutex::new(Shared {
-    taken: [false; READERS],
-    deferred: Vec::new(),
-});
-
 struct Shared {
     taken: [bool; READERS],
     deferred: Vec<Box<dyn FnOnce() + Send>>,
 }
 
-fn shared() -> MutexGuard<'static, Shared> {
-    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    const fn new() -> Self {
+        Self {
+            taken: [false; READERS],
+            deferred: Vec::new(),
+        }
+    }
+}
+
+#[cfg(not(loom))]
+fn with_shared<R>(f: impl FnOnce(&mut Shared) -> R) -> R {
+    static SHARED: Mutex<Shared> = Mutex::new(Shared::new());
+
+    f(&mut SHARED.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// All threads of a model are run by one thread of the host, and each test has its own.
+#[cfg(loom)]
+fn with_shared<R>(f: impl FnOnce(&mut Shared) -> R) -> R {
+    std::thread_local! {
+        static SHARED: RefCell<Shared> = const { RefCell::new(Shared::new()) };
+    }
+
+    SHARED.with_borrow_mut(f)
 }
 
 /// A thread's place among the readers.
@@ -64,11 +88,12 @@ thread_local! {
 
 impl Place {
     fn new() -> Self {
-        let mut shared = shared();
-        let index = shared.taken.iter().position(|taken| !taken);
-        let index = index.expect("too many reader threads");
-
-        shared.taken[index] = true;
+        let index = with_shared(|shared| {
+            let free = shared.taken.iter().position(|taken| !taken);
+            let index = free.expect("too many reader threads");
+            shared.taken[index] = true;
+            index
+        });
         Self {
             index,
             nesting: Cell::new(0),
@@ -78,7 +103,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        shared().taken[self.index] = false;
+        with_shared(|shared| shared.taken[self.index] = false);
     }
 }
 
@@ -95,7 +120,8 @@ impl RcuRead {
             let nesting = place.nesting.get();
             if nesting == 0 {
                 let section = &SECTIONS[place.index];
-                section.store(section.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                // Release: a waiter for the previous section may see this store first.
+                section.store(section.load(Ordering::Relaxed) + 1, Ordering::Release);
                 fence(Ordering::SeqCst);
             }
             place.nesting.set(nesting + 1);
@@ -133,6 +159,7 @@ pub fn wait_for_readers() {
         "waiting for itself"
     );
 
+    let _guard = GRACE_PERIOD.lock();
     fence(Ordering::SeqCst);
     for section in SECTIONS.iter() {
         let begun = section.load(Ordering::Acquire);
@@ -144,12 +171,12 @@ pub fn wait_for_readers() {
 
 /// Calls `f` after a grace period, in [`barrier`].
 pub(super) fn defer(f: impl FnOnce() + Send + 'static) {
-    shared().deferred.push(Box::new(f));
+    with_shared(|shared| shared.deferred.push(Box::new(f)));
 }
 
 /// Waits for a grace period and carries out what was deferred before.
 pub fn barrier() {
-    let deferred = std::mem::take(&mut shared().deferred);
+    let deferred = with_shared(|shared| std::mem::take(&mut shared.deferred));
 
     wait_for_readers();
     for f in deferred {
