@@ -35,7 +35,10 @@ use crate::{
     },
 };
 use kernel::{
-    alloc::Flags,
+    alloc::{
+        AllocError,
+        Flags, //
+    },
     prelude::*, //
 };
 
@@ -65,6 +68,28 @@ pub(crate) struct Owned<K: Key> {
     slave: DriverRef<Ipvlan>,
     /// The master has the address too, and gets its packets.
     shadowed: Marked<bool>,
+}
+
+impl<K: Key> Owned<K> {
+    /// Allocates an entry. `flags` decide whether this may sleep and whom the memory is charged to.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] when there is no memory.
+    pub(crate) fn new(
+        key: K,
+        slave: &DriverRef<Ipvlan>,
+        flags: Flags,
+    ) -> Result<RcuBox<Self>, AllocError> {
+        RcuBox::new(
+            Self {
+                key,
+                slave: slave.clone(),
+                shadowed: Marked::new(false),
+            },
+            flags,
+        )
+    }
 }
 
 impl<K: Key> Entry for Owned<K> {
@@ -123,34 +148,18 @@ impl<K: Key> Family<K> {
         Some(&self.table.lookup(&key, rcu)?.slave)
     }
 
-    /// Notes that `slave` has an address. `flags` decide whether this may sleep and whom the memory is charged to.
-    pub(crate) fn add(
-        &self,
-        key: K,
-        slave: &DriverRef<Ipvlan>,
-        flags: Flags,
-        rcu: &RcuRead,
-    ) -> (Added, Advice) {
-        if let Some(owner) = self.owner(key, rcu) {
-            // promote_secondaries announces an address again that was there all along.
-            return (again_or_taken(owner, slave), Advice::None);
-        }
-        let entry = Owned {
-            key,
-            slave: slave.clone(),
-            shadowed: Marked::new(false),
-        };
-        let Ok(entry) = RcuBox::new(entry, flags) else {
-            return (Added::NoMemory, Advice::None);
-        };
-        match self.table.insert(entry) {
+    /// Notes that a slave has an address.
+    pub(crate) fn add(&self, owned: RcuBox<Owned<K>>, rcu: &RcuRead) -> (Added, Advice) {
+        match self.table.insert(owned) {
             Ok(advice) => (Added::New, advice),
-            // IPv6 addresses come in softirq too: somebody was faster.
-            Err(InsertError::Taken(_)) => (
-                self.owner(key, rcu)
-                    .map_or(Added::Taken, |owner| again_or_taken(owner, slave)),
-                Advice::None,
-            ),
+            Err(InsertError::Taken(owned)) => {
+                // promote_secondaries announces an address again that was there all along.
+                let again = self
+                    .owner(owned.key, rcu)
+                    .is_some_and(|owner| owner.dev().is(owned.slave.dev()));
+                let added = if again { Added::Again } else { Added::Taken };
+                (added, Advice::None)
+            }
             Err(InsertError::NoMemory(_)) => (Added::NoMemory, Advice::None),
         }
     }
@@ -187,14 +196,6 @@ impl<K: Key> Family<K> {
         }
         self.table
             .retain(|owned| !core::ptr::eq(&*owned.slave, slave))
-    }
-}
-
-fn again_or_taken(owner: &DriverRef<Ipvlan>, slave: &DriverRef<Ipvlan>) -> Added {
-    if owner.dev().is(slave.dev()) {
-        Added::Again
-    } else {
-        Added::Taken
     }
 }
 

@@ -132,9 +132,13 @@ impl Slave {
         &self.port
     }
 
-    /// Notes that deletion has begun: the slave is left out of what happens to the port.
-    pub(crate) fn set_leaving(&self) {
+    /// Begins deletion: the slave is left out of what happens to the port, and no longer lies on the master, which
+    /// may go in the same batch and must then have no device above it.
+    pub(crate) fn begin_leaving(&self, dev: &NetDevice, rtnl: &Rtnl) {
         self.leaving.write(true);
+        if let Some(upper) = self.upper.take(rtnl) {
+            upper.unlink(dev, rtnl);
+        }
     }
 
     /// Whether deletion has begun.
@@ -267,9 +271,8 @@ impl Driver for Ipvlan {
         let port = &slave.port;
         port.flood.listen(slave, &MacFilter::EMPTY);
         port.detach(slave, rtnl);
-        if let Some(upper) = slave.upper.take(rtnl) {
-            upper.unlink(dev, rtnl);
-        }
+        // A creation that failed halfway gets here without dellink.
+        slave.begin_leaving(dev, rtnl);
         port.give_dev_id(slave.dev_id);
         SLAVES.fetch_sub(1, Relaxed);
         port.leave(rtnl);

@@ -9,7 +9,8 @@ use crate::{
         Added,
         Addresses,
         Family,
-        Key, //
+        Key,
+        Owned, //
     },
     device::{
         Ipvlan,
@@ -49,7 +50,10 @@ use crate::{
         rtnl::Rtnl,
     },
     port::Port,
-    sync::rcu::RcuRead,
+    sync::{
+        rcu::RcuRead,
+        table::Advice, //
+    },
 };
 use kernel::{
     alloc::Flags,
@@ -127,7 +131,7 @@ fn delete_slaves(port: &Port, rtnl: &Rtnl) {
     }
     UnregisterBatch::run(rtnl, |batch| {
         port.for_each_slave(rtnl, |slave| {
-            slave.set_leaving();
+            slave.begin_leaving(slave.dev(), rtnl);
             batch.add(slave.dev());
         });
     });
@@ -201,10 +205,14 @@ fn came<K: FamilyOf>(key: K, dev: &NetDevice, flags: Flags) {
     let Some(slave) = DriverRef::<Ipvlan>::new(dev) else {
         return;
     };
+    // Before the read-side section: this may sleep.
+    let owned = Owned::new(key, &slave, flags);
     let rcu = RcuRead::lock();
     let port = slave.port();
-    let family = K::family(&port.addresses);
-    let (added, advice) = family.add(key, &slave, flags, &rcu);
+    let (added, advice) = match owned {
+        Ok(owned) => K::family(&port.addresses).add(owned, &rcu),
+        Err(_) => (Added::NoMemory, Advice::None),
+    };
     port.follow(advice);
     match added {
         Added::New | Added::Again => {}

@@ -352,18 +352,21 @@ impl Work<Flood> {
             return skb.queue_xmit(&self.master, cx);
         }
         // No slave may fill the queue so far that others find no place.
-        let share = slave.queued.load(Relaxed);
-        if share.saturating_add(skb.truesize()) > self.queue.limit() / 2 {
-            skb.drop(DropReason::FullRing);
-            return Xmit::DROP;
-        }
-        match self.queue.push(skb, dev.hold(), Origin::Slave) {
-            Ok(charge) => {
-                slave.queued.fetch_add(charge, Relaxed);
+        let charge = skb.truesize();
+        // Charged before the worker can see the packet and take the charge back.
+        let share = slave.queued.fetch_add(charge, Relaxed);
+        let refused = if share.saturating_add(charge) > self.queue.limit() / 2 {
+            Some(skb)
+        } else {
+            self.queue.push(skb, dev.hold(), Origin::Slave).err()
+        };
+        match refused {
+            None => {
                 self.queue();
                 Xmit::SUCCESS
             }
-            Err(skb) => {
+            Some(skb) => {
+                slave.queued.fetch_sub(charge, Relaxed);
                 skb.drop(DropReason::FullRing);
                 Xmit::DROP
             }

@@ -35,6 +35,7 @@ use crate::{
             LinkOps,
             NewLink, //
         },
+        list::DeviceList,
         rtnl::Rtnl,
     },
     port::Port,
@@ -195,8 +196,8 @@ impl LinkKind for Ipvlan {
         port.change(port.settings().apply(request), extack, rtnl)
     }
 
-    fn dellink(slave: &Slave, _rtnl: &Rtnl) {
-        slave.set_leaving();
+    fn dellink(dev: &NetDevice, slave: &Slave, rtnl: &Rtnl) {
+        slave.begin_leaving(dev, rtnl);
     }
 
     fn fill_info(slave: &Slave, out: &mut AttrWriter<'_>) -> Result {
@@ -222,11 +223,12 @@ fn attach(
     let master = port.master();
     let upper = dev.link_to(master, extack, rtnl)?;
     slave.upper.set(Some(upper), rtnl);
-    // The slaves that are there follow a change of mode; the new one will, when it is opened.
+    let entry = DeviceList::entry(DriverRef::new(dev).ok_or(ENODEV)?)?;
+    // Last of what can fail, since it concerns the siblings too. The new slave follows the mode when it is opened.
     port.change(port.settings().apply(request), extack, rtnl)?;
-    let slave_ref = DriverRef::new(dev).ok_or(ENODEV)?;
-    let ticket = port.flood.slaves.push(slave_ref, rtnl)?;
-    slave.ticket.set(Some(ticket), rtnl);
+    slave
+        .ticket
+        .set(Some(port.flood.slaves.push(entry, rtnl)), rtnl);
     dev.transfer_operstate_from(master, rtnl);
     Ok(())
 }

@@ -191,9 +191,8 @@ impl Port {
         let mut result = Ok(());
         self.for_each_slave(rtnl, |slave| {
             let dev = slave.dev();
-            let flags = dev.flags_with_noarp(mode.no_arp());
-            if result.is_ok() && flags != dev.flags() {
-                result = dev.change_flags(flags, extack, rtnl);
+            if result.is_ok() && dev.is_noarp() != mode.no_arp() {
+                result = dev.change_noarp(mode.no_arp(), extack, rtnl);
             }
         });
         result

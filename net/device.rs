@@ -196,8 +196,22 @@ impl NetDevice {
         }
     }
 
-    /// Changes the device's flags as `ip link set` does: listeners hear of it. `flags` replaces all of them.
-    pub(crate) fn change_flags(&self, flags: u32, extack: ExtAck<'_>, _rtnl: &Rtnl) -> Result {
+    /// Whether `IFF_NOARP` is set.
+    pub(crate) fn is_noarp(&self) -> bool {
+        self.flags() & sys::net_device_flags_IFF_NOARP != 0
+    }
+
+    /// Sets or clears `IFF_NOARP` as `ip link set` does: listeners hear of it.
+    pub(crate) fn change_noarp(&self, on: bool, extack: ExtAck<'_>, _rtnl: &Rtnl) -> Result {
+        // What the user has asked for, without what only in-kernel users have on (tcpdump's promiscuity): the change
+        // would take that for the user's.
+        // SAFETY: RTNL is held.
+        let flags = unsafe { sys::netif_get_flags(self.as_ptr()) };
+        let flags = if on {
+            flags | sys::net_device_flags_IFF_NOARP
+        } else {
+            flags & !sys::net_device_flags_IFF_NOARP
+        };
         // SAFETY: RTNL is held.
         to_result(unsafe { sys::dev_change_flags(self.as_ptr(), flags, extack.as_ptr()) })
     }
@@ -212,15 +226,6 @@ impl NetDevice {
         };
         // SAFETY: Flags are written under RTNL only.
         unsafe { (&raw mut (*self.as_ptr()).flags).write_volatile(flags) };
-    }
-
-    /// The flags with `IFF_NOARP` set or cleared, for [`change_flags`](Self::change_flags).
-    pub(crate) fn flags_with_noarp(&self, on: bool) -> u32 {
-        if on {
-            self.flags() | sys::net_device_flags_IFF_NOARP
-        } else {
-            self.flags() & !sys::net_device_flags_IFF_NOARP
-        }
     }
 
     /// Counts a user of all-multicast reception in or out. The device's instance lock is not held.

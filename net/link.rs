@@ -75,7 +75,7 @@ pub(crate) trait LinkKind: Driver {
     ) -> Result;
 
     /// `ip link del`, and whatever else deletes the device: prepares; the core unregisters.
-    fn dellink(private: &Self::Private, rtnl: &Rtnl);
+    fn dellink(dev: &NetDevice, private: &Self::Private, rtnl: &Rtnl);
 
     /// Writes the attributes of IFLA_INFO_DATA, all those of [`POLICY`](Self::POLICY) at most once.
     fn fill_info(private: &Self::Private, out: &mut AttrWriter<'_>) -> Result;
@@ -424,8 +424,14 @@ unsafe extern "C" fn changelink<K: LinkKind>(
 
 unsafe extern "C" fn dellink<K: LinkKind>(dev: *mut sys::net_device, head: *mut sys::list_head) {
     // SAFETY: As for `changelink`.
-    let (rtnl, private) = unsafe { (Rtnl::assume(), PrivCell::<K>::get(dev)) };
-    K::dellink(private, &rtnl);
+    let (rtnl, private, device) = unsafe {
+        (
+            Rtnl::assume(),
+            PrivCell::<K>::get(dev),
+            NetDevice::from_ptr(dev),
+        )
+    };
+    K::dellink(device, private, &rtnl);
     // SAFETY: RTNL is held; the list is the core's.
     unsafe { sys::ipvlan_rs_unregister_netdevice_queue(dev, head) };
 }

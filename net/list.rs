@@ -56,6 +56,9 @@ unsafe impl<D: Driver> Send for Node<D> {}
 // SAFETY: As for the list.
 unsafe impl<D: Driver> Sync for Node<D> {}
 
+/// An entry that is not on a list yet.
+pub(crate) struct NewEntry<D: Driver>(RcuBox<Node<D>>);
+
 /// A device's place on a [`DeviceList`]: what [`DeviceList::remove`] takes back.
 ///
 /// # Invariants
@@ -80,23 +83,28 @@ impl<D: Driver> DeviceList<D> {
         }
     }
 
-    /// Appends a device. The list must stay where it is while it has entries.
+    /// Makes an entry for a device, so that [`push`](Self::push) cannot fail. Process context.
     ///
     /// # Errors
     ///
     /// [`AllocError`] when there is no memory.
-    pub(crate) fn push(&self, dev: DriverRef<D>, rtnl: &Rtnl) -> Result<Ticket<D>, AllocError> {
-        let tail = self.tail.get(rtnl);
-        let node = RcuBox::new(
+    pub(crate) fn entry(dev: DriverRef<D>) -> Result<NewEntry<D>, AllocError> {
+        Ok(NewEntry(RcuBox::new(
             Node {
                 dev,
                 next: RcuPointer::null(),
-                prev: RtnlCell::new(tail),
+                prev: RtnlCell::new(ptr::null_mut()),
                 retired: RtnlCell::new(ptr::null_mut()),
             },
             GFP_KERNEL,
-        )?
-        .into_raw();
+        )?))
+    }
+
+    /// Appends an entry. The list must stay where it is while it has entries.
+    pub(crate) fn push(&self, entry: NewEntry<D>, rtnl: &Rtnl) -> Ticket<D> {
+        let tail = self.tail.get(rtnl);
+        entry.0.prev.set(tail, rtnl);
+        let node = entry.0.into_raw();
         // SAFETY: By the type invariant `tail` is null or on the list, hence alive.
         match unsafe { tail.as_ref() } {
             Some(last) => last.next.assign(node.as_ptr()),
@@ -104,7 +112,7 @@ impl<D: Driver> DeviceList<D> {
         }
         // INVARIANT: The node is chained last, and the list owns it.
         self.tail.set(node.as_ptr(), rtnl);
-        Ok(Ticket { node, list: self })
+        Ticket { node, list: self }
     }
 
     /// Takes a device off the list. Readers may still see it until a grace period has passed. A ticket of another list

@@ -124,7 +124,7 @@ impl<T: Copy + Send> SkbQueue<T> {
     }
 
     /// Appends a packet; gives it back if the queue is full. Any context but hard interrupts.
-    pub(crate) fn push(&self, skb: Skb, dev: DeviceRef, tag: T) -> Result<usize, Skb> {
+    pub(crate) fn push(&self, skb: Skb, dev: DeviceRef, tag: T) -> Result<(), Skb> {
         let charge = skb.truesize();
         // Without the lock first: a flood into a full queue must not have all CPUs fight for it.
         if self.bytes() >= self.limit {
@@ -149,7 +149,7 @@ impl<T: Copy + Send> SkbQueue<T> {
             }
         }
         chain.last = skb;
-        Ok(charge)
+        Ok(())
     }
 
     /// Takes all packets that wait. They stay charged until [`settle`](Self::settle).

@@ -134,6 +134,11 @@ fn lookup6(
     route: &Route6,
     net: *mut sys::net,
 ) -> Result<*mut sys::dst_entry> {
+    // With ipv6.disable=1 there are no tables to look into.
+    // SAFETY: Reads a flag.
+    if !unsafe { sys::ipvlan_rs_ipv6_mod_enabled() } {
+        return Err(EAFNOSUPPORT);
+    }
     let mut flow: sys::flowi6 = pin_init::zeroed();
     flow.__fl_common.flowic_oif = dev.ifindex();
     flow.__fl_common.flowic_flags = sys::FLOWI_FLAG_ANYSRC as u8;

@@ -33,7 +33,8 @@ pub(crate) trait RxHandler: Send + Sync + Sized + 'static {
 pub(crate) struct RxSkb<'a> {
     /// The packet. The core has seen to it that nobody else uses its header.
     pub(crate) skb: Skb,
-    _call: core::marker::PhantomData<&'a ()>,
+    /// Where the core looks for the packet when it goes on.
+    slot: &'a core::cell::Cell<*mut sys::sk_buff>,
 }
 
 /// What a receive handler returns; made from its packet, so that a packet that is gone cannot be passed on as well.
@@ -44,7 +45,7 @@ impl<'a> RxSkb<'a> {
     /// The device that received the packet goes on with it.
     #[inline]
     pub(crate) fn pass(self) -> RxResult<'a> {
-        let _ = self.skb.into_ptr();
+        self.slot.set(self.skb.into_ptr());
         RxResult(
             sys::rx_handler_result_RX_HANDLER_PASS,
             core::marker::PhantomData,
@@ -55,7 +56,7 @@ impl<'a> RxSkb<'a> {
     #[inline]
     pub(crate) fn another(mut self, dev: &'a NetDevice, cx: &'a Softirq) -> RxResult<'a> {
         self.skb.set_dev(dev, &cx.rcu);
-        let _ = self.skb.into_ptr();
+        self.slot.set(self.skb.into_ptr());
         RxResult(
             sys::rx_handler_result_RX_HANDLER_ANOTHER,
             core::marker::PhantomData,
@@ -147,7 +148,8 @@ unsafe extern "C" fn shell<H: RxHandler>(skb: *mut *mut sys::sk_buff) -> sys::rx
     // SAFETY: The skb is handed over, and has `dev` set to the device that this is the handler of. By the invariant of
     // `RxRegistration` its data is an `H` that lives as long as readers may see it.
     let (dev, rx) = unsafe {
-        let skb = *skb;
+        let slot = &*skb.cast::<core::cell::Cell<*mut sys::sk_buff>>();
+        let skb = slot.get();
         let dev = skb
             .cast::<u8>()
             .add(sys::skb_offset::dev())
@@ -157,7 +159,7 @@ unsafe extern "C" fn shell<H: RxHandler>(skb: *mut *mut sys::sk_buff) -> sys::rx
             NetDevice::from_ptr(dev),
             RxSkb {
                 skb: Skb::from_ptr(skb),
-                _call: core::marker::PhantomData,
+                slot,
             },
         )
     };

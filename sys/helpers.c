@@ -6,6 +6,7 @@
  */
 #include <linux/etherdevice.h>
 #include <linux/inetdevice.h>
+#include <linux/ipv6.h>
 #include <linux/percpu.h>
 #include <linux/rtnetlink.h>
 #include <linux/sched.h>
@@ -194,6 +195,11 @@ void ipvlan_rs_xmit_depth_dec(void)
 	this_cpu_dec(ipvlan_rs_xmit_depth);
 }
 #endif
+
+bool ipvlan_rs_ipv6_mod_enabled(void)
+{
+	return ipv6_mod_enabled();
+}
 
 void ipvlan_rs_ida_init(struct ida *ida)
 {

@@ -53,6 +53,8 @@ void ipvlan_rs_percpu_add(u64 __percpu *counter, u64 value);
 unsigned int ipvlan_rs_xmit_depth_inc(void);
 void ipvlan_rs_xmit_depth_dec(void);
 
+bool ipvlan_rs_ipv6_mod_enabled(void);
+
 void ipvlan_rs_ida_init(struct ida *ida);
 
 struct sk_buff *ipvlan_rs_skb_share_check(struct sk_buff *skb);
