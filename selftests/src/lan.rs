@@ -241,6 +241,29 @@ impl Lan {
         Ok(())
     }
 
+    /// Gives a slave its IPv6 address back, which it lost by going down.
+    pub fn address_again(&self, slave: &Slave) -> Result<()> {
+        if self.cx.family == Family::V6 {
+            slave.ns.nl().add_addr(slave.index, slave.v6, 64)?;
+            if self.mode != Mode::L2 {
+                slave
+                    .ns
+                    .nl()
+                    .add_route(Ipv6Addr::UNSPECIFIED.into(), 0, Via::Link(slave.index))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes the master's MAC, and that of the veth that carries a dummy's frames.
+    pub fn set_master_mac(&self, mac: Mac) -> Result<()> {
+        if self.cx.master == Master::Dummy {
+            let w0 = self.host.nl().link("w0")?.index;
+            granted(self.host.nl().try_set_mac(w0, mac)?)?;
+        }
+        granted(self.host.nl().try_set_mac(self.master, mac)?).context("the master's MAC")
+    }
+
     /// The external host's end of the wire.
     pub fn wire_tap(&self) -> Result<Tap> {
         Tap::new(&self.ext, self.wire)

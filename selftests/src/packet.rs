@@ -222,8 +222,30 @@ fn address(index: u32) -> libc::sockaddr_ll {
     address
 }
 
+/// A blocking raw socket bound to a link of the calling thread's namespace, which receives nothing.
+pub fn raw_socket(index: u32) -> Result<OwnedFd> {
+    let fd = socket(
+        AddressFamily::Packet,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    let mut address = address(index);
+    address.sll_protocol = 0;
+    // SAFETY: the address is a valid sockaddr_ll of the given size.
+    let rc = unsafe {
+        libc::bind(
+            fd.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as u32,
+        )
+    };
+    nix::Error::result(rc).context("binding a packet socket")?;
+    Ok(fd)
+}
+
 /// setsockopt() with an integer.
-pub fn set(fd: &OwnedFd, level: i32, option: i32, value: i32) -> Result<()> {
+pub fn set(fd: &impl AsRawFd, level: i32, option: i32, value: i32) -> Result<()> {
     // SAFETY: the value is an int that outlives the call.
     let rc = unsafe {
         libc::setsockopt(

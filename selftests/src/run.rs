@@ -183,13 +183,13 @@ impl State {
             _ => String::new(),
         };
         if complained {
-            text = format!("the kernel complained\n{text}");
+            text = format!("the kernel complained, during this case or when the last one's namespaces went\n{text}");
         }
-        let first = log
+        let first = log.iter().position(|l| l.is_complaint());
+        let tail = log
             .iter()
-            .position(|l| l.is_complaint())
-            .map_or(log.len().saturating_sub(8), |i| i.saturating_sub(2));
-        for line in log.iter().skip(first).take(60) {
+            .skip(first.unwrap_or(log.len().saturating_sub(6)));
+        for line in tail.filter(|l| !l.is_dump_detail()).take(30) {
             text += &format!("\n  log: {}", line.0);
         }
         Outcome::Failed(text)

@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The cases, by topic.
 
+mod address;
 mod l2;
 mod l3;
 mod link;
+mod mac;
+mod master;
+mod mode;
+mod mtu;
+mod multicast;
+mod state;
 mod stream;
+mod unload;
 
 use crate::cx::Case;
 use crate::netns::Netns;
@@ -14,9 +22,22 @@ use anyhow::Result;
 
 /// Every case, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    [link::CASES, l2::CASES, l3::CASES, stream::CASES]
-        .into_iter()
-        .flatten()
+    [
+        link::CASES,
+        mode::CASES,
+        master::CASES,
+        mtu::CASES,
+        mac::CASES,
+        address::CASES,
+        state::CASES,
+        multicast::CASES,
+        l2::CASES,
+        l3::CASES,
+        stream::CASES,
+        unload::CASES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Waits until every namespace dropped so far is gone. The kernel takes them down one batch after the other, so a veth
