@@ -5,6 +5,9 @@
 
 set -euo pipefail
 
+# chroot is there, and no plain user on Debian has it in the PATH.
+PATH=$PATH:/usr/sbin:/sbin
+
 SCRIPTS=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 TOP=${SCRIPTS%/*}
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/ipvlan-rs
