@@ -21,6 +21,7 @@ use std::{
     mem::ManuallyDrop,
     ops::Deref,
     ptr::NonNull,
+    sync::PoisonError,
 };
 
 use super::rcu;
@@ -249,12 +250,13 @@ impl<T> Lock<T> {
 
     /// Takes the lock.
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().expect("a holder panicked")
+        // After a failed assertion the table is still dropped.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reaches the value without locking.
     pub fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut().expect("a holder panicked")
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -309,8 +311,8 @@ impl<T: Send + Sync> Drop for RcuBox<T> {
             let Owned(ptr) = { owned };
             // SAFETY: The box owned the value, and a grace period has passed since it was dropped.
             unsafe { ptr.drop_in_place() };
-            // SAFETY: A `Box` of a `T` has the layout of `T`; zero-sized ones are not allocated.
             if size_of::<T>() != 0 {
+                // SAFETY: A `Box` of a `T` that is not zero-sized has the layout of `T`.
                 unsafe { release(ptr.cast(), Layout::new::<T>()) };
             }
         });

@@ -153,13 +153,17 @@ impl Drop for RcuGuard {
 
 /// Waits until all sections that are running now have ended.
 pub fn wait_for_readers() {
+    let _guard = GRACE_PERIOD.lock();
+    grace_period();
+}
+
+fn grace_period() {
     assert_eq!(
         PLACE.with(|place| place.nesting.get()),
         0,
         "waiting for itself"
     );
 
-    let _guard = GRACE_PERIOD.lock();
     fence(Ordering::SeqCst);
     for section in SECTIONS.iter() {
         let begun = section.load(Ordering::Acquire);
@@ -174,11 +178,12 @@ pub(super) fn defer(f: impl FnOnce() + Send + 'static) {
     with_shared(|shared| shared.deferred.push(Box::new(f)));
 }
 
-/// Waits for a grace period and carries out what was deferred before.
+/// Waits for a grace period and carries out what was deferred before, also if another thread is already at it.
 pub fn barrier() {
+    let _guard = GRACE_PERIOD.lock();
     let deferred = with_shared(|shared| std::mem::take(&mut shared.deferred));
 
-    wait_for_readers();
+    grace_period();
     for f in deferred {
         f();
     }

@@ -207,7 +207,8 @@ impl<E: Entry> Table<E> {
         }
 
         // INVARIANT: The table owns the box now, and the copy has it too if it should.
-        state.mirror(hash, |copying| copying.put(hash, ptr));
+        let index = state.array.index(hash);
+        state.mirror(index, |copying| copying.put(hash, ptr));
         state.len = state.len.wrapping_add(1);
         Ok(state.advice())
     }
@@ -236,9 +237,23 @@ impl<E: Entry> Table<E> {
         }
 
         line.clear(slot);
-        // SAFETY: `ptr` was in a slot of the bucket of `hash`, which is now empty.
-        let entry = unsafe { state.release(hash, ptr) };
+        let index = state.array.index(hash);
+        // SAFETY: `ptr` was in a slot of this bucket, which is now empty.
+        let entry = unsafe { state.release(index, hash, ptr) };
         (Some(entry), state.advice())
+    }
+
+    /// Calls `f` with the entry of this key, if there is one, while no entry comes or goes.
+    ///
+    /// Process or softirq context; does not sleep. `f` must not either, nor use the table.
+    pub fn with<R>(&self, key: &E::Key, f: impl FnOnce(&E) -> R) -> Option<R> {
+        let hash = E::hash(key, &self.seed);
+        let state = self.state.lock();
+
+        // SAFETY: An array is not freed while it is in the state, which is locked.
+        let (_, _, ptr) = unsafe { state.array.bucket(hash) }.find(hash, has_key(key))?;
+        // SAFETY: With the lock held nobody removes the entry, so the table owns it.
+        Some(f(unsafe { ptr.as_ref() }))
     }
 
     /// Removes every entry that `keep` rejects; they are dropped as any [`RcuBox`].
@@ -248,24 +263,27 @@ impl<E: Entry> Table<E> {
     /// Process context; may sleep. `keep` is called with the lock held: it must not sleep nor use the table.
     pub fn retain(&self, mut keep: impl FnMut(&E) -> bool) -> Advice {
         // How far the scan has come, as a hash: that means the same in arrays of all sizes.
-        let mut hash = 0_u32;
+        let mut at = 0_u32;
 
         loop {
             let mut state = self.state.lock();
 
             for _ in 0..CHUNK {
+                let index = state.array.index(at);
                 // SAFETY: An array is not freed while it is in the state, which is locked.
-                for (line, slot, ptr) in unsafe { state.array.bucket(hash) }.entries() {
+                for (line, slot, ptr) in unsafe { state.array.bucket(at) }.entries() {
                     // SAFETY: With the lock held nobody else removes the entry, so the table owns it.
-                    if !keep(unsafe { ptr.as_ref() }) {
+                    let entry = unsafe { ptr.as_ref() };
+                    if !keep(entry) {
+                        let hash = E::hash(&entry.key(), &self.seed);
                         line.clear(slot);
-                        // SAFETY: `ptr` was in a slot of the bucket of `hash`, which is now empty.
-                        drop(unsafe { state.release(hash, ptr) });
+                        // SAFETY: `ptr` was in a slot of this bucket, which is now empty.
+                        drop(unsafe { state.release(index, hash, ptr) });
                     }
                 }
 
-                match u32::try_from(state.array.end(hash)) {
-                    Ok(end) => hash = end,
+                match u32::try_from(state.array.end(at)) {
+                    Ok(end) => at = end,
                     Err(_) => return state.advice(),
                 }
             }
@@ -308,12 +326,10 @@ impl<E: Entry> Drop for Table<E> {
 }
 
 impl<E: Entry> State<E> {
-    /// Does to the copy what was just done to the bucket of `hash`, if that has been copied.
+    /// Does to the copy what was just done to a bucket of the array, if that has been copied.
     ///
     /// A failure spoils the copy, not the table.
-    fn mirror(&mut self, hash: u32, change: impl FnOnce(&Copying<E>) -> Result<(), AllocError>) {
-        let bucket = self.array.index(hash);
-
+    fn mirror(&mut self, bucket: u32, change: impl FnOnce(&Copying<E>) -> Result<(), AllocError>) {
         if let Some(copying) = &mut self.copying {
             if copying.has(bucket) && change(copying).is_err() {
                 copying.spoil();
@@ -325,9 +341,10 @@ impl<E: Entry> State<E> {
     ///
     /// # Safety
     ///
-    /// The caller just took `ptr` out of the only slot of the array that held it, which was in the bucket of `hash`.
-    unsafe fn release(&mut self, hash: u32, ptr: NonNull<E>) -> RcuBox<E> {
-        self.mirror(hash, |copying| copying.clear(hash, ptr));
+    /// The caller just took `ptr` out of the only slot of the array that held it, which was in this bucket.
+    unsafe fn release(&mut self, bucket: u32, hash: u32, ptr: NonNull<E>) -> RcuBox<E> {
+        // The bucket is where the entry was, whatever the hash says now: a copy that has the bucket has the entry.
+        self.mirror(bucket, |copying| copying.clear(hash, ptr));
         self.len = self.len.wrapping_sub(1);
         // SAFETY: By the invariant of `Table` it owned the box, and no slot that readers see holds it any more.
         unsafe { RcuBox::from_raw(ptr) }

@@ -10,4 +10,5 @@ mod flat;
 mod item;
 mod model;
 mod rogue;
+mod sizes;
 mod threads;

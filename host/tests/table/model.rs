@@ -52,9 +52,10 @@ fn simple() -> BoxedStrategy<Op> {
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let scan = (1..9_u16).prop_map(|n| Op::Retain(n, Vec::new()));
     let op = prop_oneof![
         10 => simple(),
-        3 => vec(simple(), 0..40).prop_map(Op::Resize),
+        3 => vec(prop_oneof![9 => simple(), 1 => scan], 0..40).prop_map(Op::Resize),
         1 => (1..9_u16, vec(simple(), 0..20)).prop_map(|(n, ops)| Op::Retain(n, ops)),
     ];
     vec(op, 1..60)
