@@ -18,7 +18,10 @@ use crate::{
         V4,
         V6, //
     },
-    net::driver::DriverRef,
+    net::{
+        device::Name,
+        driver::DriverRef, //
+    },
     sync::{
         marked::Marked,
         rcu::{
@@ -39,7 +42,11 @@ use kernel::{
         AllocError,
         Flags, //
     },
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
 };
 
 /// An address of either family, as a key of its table.
@@ -150,7 +157,14 @@ impl<K: Key> Family<K> {
 
     /// Notes that a slave has an address.
     pub(crate) fn add(&self, owned: RcuBox<Owned<K>>, rcu: &RcuRead) -> (Added, Advice) {
-        match self.table.insert(owned) {
+        let slave = owned.slave.clone();
+        // Counted first: who finds the count at zero need not look for entries.
+        slave.addresses.fetch_add(1, Relaxed);
+        let result = self.table.insert(owned);
+        if result.is_err() {
+            slave.addresses.fetch_sub(1, Relaxed);
+        }
+        match result {
             Ok(advice) => (Added::New, advice),
             Err(InsertError::Taken(owned)) => {
                 // promote_secondaries announces an address again that was there all along.
@@ -170,37 +184,41 @@ impl<K: Key> Family<K> {
         let (removed, advice) = self
             .table
             .remove_if(&key, |owned| core::ptr::eq(&*owned.slave, slave));
-        drop(removed);
+        if removed.is_some() {
+            slave.addresses.fetch_sub(1, Relaxed);
+        }
         advice
     }
 
-    /// Notes whether the master has an address too. Returns the slave that it concerns, if that is news.
-    pub(crate) fn shadow<'a>(
-        &'a self,
-        key: K,
-        shadowed: bool,
-        rcu: &'a RcuRead,
-    ) -> Option<&'a DriverRef<Ipvlan>> {
-        let owned = self.table.lookup(&key, rcu)?;
-        if owned.shadowed.read() == shadowed {
-            return None;
-        }
-        owned.shadowed.write(shadowed);
-        Some(&owned.slave)
+    /// Asks again whether the master has an address too, and steers accordingly. Returns the slave's name if the
+    /// master has it now and had not before.
+    ///
+    /// `master_has` is called with the table locked, so that of two calls at once the later one is right; it must not
+    /// sleep.
+    pub(crate) fn shadow(&self, key: K, master_has: impl FnOnce() -> bool) -> Option<Name> {
+        self.table.with(&key, |owned| {
+            let (was, is) = (owned.shadowed.read(), master_has());
+            owned.shadowed.write(is);
+            (is && !was).then(|| owned.slave.dev().name())
+        })?
     }
 
-    /// Forgets all addresses of a slave. Process context; scans the table, unless that is empty.
+    /// Forgets all addresses of a slave. Process context; scans the table.
     fn forget(&self, slave: &Slave) -> Advice {
-        if self.table.is_empty() {
-            return Advice::None;
-        }
-        self.table
-            .retain(|owned| !core::ptr::eq(&*owned.slave, slave))
+        self.table.retain(|owned| {
+            let keep = !core::ptr::eq(&*owned.slave, slave);
+            if !keep {
+                slave.addresses.fetch_sub(1, Relaxed);
+            }
+            keep
+        })
     }
 }
 
 /// The addresses of a port. Its work is to resize the tables.
 pub(crate) struct Addresses {
+    /// Addresses that slaves got and that are not steered to them, since others have them.
+    unsteered: Atomic<u64>,
     /// IPv4.
     pub(crate) v4: Family<V4>,
     /// IPv6.
@@ -211,9 +229,15 @@ impl Addresses {
     /// No addresses yet. Process context.
     pub(crate) fn new(seed: [u64; 4]) -> Result<Self> {
         Ok(Self {
+            unsteered: Atomic::new(0),
             v4: Family::new(Seed::new(seed))?,
             v6: Family::new(Seed::new(seed))?,
         })
+    }
+
+    /// Counts an address that is not steered; returns how many there were.
+    pub(crate) fn count_unsteered(&self) -> u64 {
+        self.unsteered.fetch_add(1, Relaxed).wrapping_add(1)
     }
 
     /// The slave that is to receive what goes to an address.
@@ -229,8 +253,11 @@ impl Addresses {
         }
     }
 
-    /// Forgets all addresses of a slave that goes. Process context.
+    /// Forgets all addresses of a slave that goes: normally there is none left. Process context.
     pub(crate) fn forget(&self, slave: &Slave) -> Advice {
+        if slave.addresses.load(Relaxed) == 0 {
+            return Advice::None;
+        }
         match (self.v4.forget(slave), self.v6.forget(slave)) {
             (Advice::None, Advice::None) => Advice::None,
             _ => Advice::Resize,

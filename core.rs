@@ -95,7 +95,9 @@ impl<'a> Facts for Received<'a, '_> {
 
     #[inline]
     fn group_dest(&self) -> bool {
-        self.skb.received_ethernet().is_group()
+        self.skb
+            .received_ethernet()
+            .is_some_and(|ethernet| ethernet.is_group())
     }
 
     #[inline]
@@ -105,7 +107,9 @@ impl<'a> Facts for Received<'a, '_> {
 
     #[inline]
     fn own_source(&self) -> bool {
-        self.skb.received_ethernet().source == self.port.master().address()
+        self.skb
+            .received_ethernet()
+            .is_some_and(|ethernet| ethernet.source == self.port.master().address())
     }
 
     #[inline]
@@ -215,7 +219,7 @@ pub(crate) fn transmit(slave: &Slave, skb: Skb, dev: &NetDevice, cx: &Softirq) -
 fn send(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
     let port: &Port = slave.port();
     if !skb.pull_linear(ETH_HLEN) {
-        skb.drop(DropReason::PacketTooSmall);
+        skb.free(DropReason::PacketTooSmall);
         return Xmit::DROP;
     }
     let Some(ethernet) = skb.sent_ethernet() else {
@@ -256,8 +260,8 @@ fn send(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
             match why {
                 // Policy, not a loss.
                 Why::Private => skb.consume(),
-                Why::Multicast | Why::Protocol => skb.drop(DropReason::UnhandledProtocol),
-                Why::Malformed => skb.drop(DropReason::BadHeader),
+                Why::Multicast | Why::Protocol => skb.free(DropReason::UnhandledProtocol),
+                Why::Malformed => skb.free(DropReason::BadHeader),
             }
             Xmit::DROP
         }
@@ -271,7 +275,7 @@ fn send(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
 fn send_routed(port: &Port, skb: Skb, dev: &NetDevice, family: Family, cx: &Softirq) -> Xmit {
     let depth = XmitDepth::enter(cx);
     if depth.is_too_deep() {
-        skb.drop(DropReason::Recursion);
+        skb.free(DropReason::Recursion);
         return Xmit::DROP;
     }
     let Some(mut skb) = skb.unshare() else {
@@ -280,7 +284,7 @@ fn send_routed(port: &Port, skb: Skb, dev: &NetDevice, family: Family, cx: &Soft
     let master = port.master();
     skb.scrub(!dev.net_rcu(&cx.rcu).is(master.net_rcu(&cx.rcu)));
     if !skb.strip_ethernet() {
-        skb.drop(DropReason::PacketTooSmall);
+        skb.free(DropReason::PacketTooSmall);
         return Xmit::DROP;
     }
     let result = match family {
@@ -301,6 +305,6 @@ fn send_routed(port: &Port, skb: Skb, dev: &NetDevice, family: Family, cx: &Soft
 
 /// Drops a packet that turned out shorter than its header.
 fn malformed(skb: Skb) -> Xmit {
-    skb.drop(DropReason::BadHeader);
+    skb.free(DropReason::BadHeader);
     Xmit::DROP
 }

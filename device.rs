@@ -107,6 +107,8 @@ pub(crate) struct Slave {
     pub(crate) counters: Counters<Counter>,
     /// The groups that the slave listens to while it runs; none while it does not.
     pub(crate) filter: SharedFilter,
+    /// How many entries of the port's tables are this slave's.
+    pub(crate) addresses: Atomic<usize>,
     /// The bytes that wait in the port's queue to be distributed for this slave.
     pub(crate) queued: Atomic<usize>,
     /// The slave's place in the port's list.
@@ -134,10 +136,10 @@ impl Slave {
 
     /// Begins deletion: the slave is left out of what happens to the port, and no longer lies on the master, which
     /// may go in the same batch and must then have no device above it.
-    pub(crate) fn begin_leaving(&self, dev: &NetDevice, rtnl: &Rtnl) {
+    pub(crate) fn begin_leaving(&self, rtnl: &Rtnl) {
         self.leaving.write(true);
         if let Some(upper) = self.upper.take(rtnl) {
-            upper.unlink(dev, rtnl);
+            upper.unlink(rtnl);
         }
     }
 
@@ -255,6 +257,7 @@ impl Driver for Ipvlan {
             port,
             counters,
             filter: SharedFilter::new(),
+            addresses: Atomic::new(0),
             queued: Atomic::new(0),
             ticket: RtnlCell::new(None),
             upper: RtnlCell::new(None),
@@ -267,12 +270,12 @@ impl Driver for Ipvlan {
         })
     }
 
-    fn uninit(dev: &NetDevice, slave: &Slave, rtnl: &Rtnl) {
+    fn uninit(_dev: &NetDevice, slave: &Slave, rtnl: &Rtnl) {
         let port = &slave.port;
         port.flood.listen(slave, &MacFilter::EMPTY);
         port.detach(slave, rtnl);
         // A creation that failed halfway gets here without dellink.
-        slave.begin_leaving(dev, rtnl);
+        slave.begin_leaving(rtnl);
         port.give_dev_id(slave.dev_id);
         SLAVES.fetch_sub(1, Relaxed);
         port.leave(rtnl);

@@ -44,6 +44,7 @@ use crate::{
             DeviceEventKind,
             Devices,
             Listener,
+            Relay,
             Validators4,
             Validators6, //
         },
@@ -57,6 +58,7 @@ use crate::{
 };
 use kernel::{
     alloc::Flags,
+    fmt,
     prelude::*, //
 };
 
@@ -98,11 +100,11 @@ impl Listener<Devices> for Events {
                     return Answer::Error(error);
                 }
             }
-            DeviceEventKind::ChangeAddress => {
+            DeviceEventKind::Relayed(Relay::ChangeAddress) => {
                 let address = master.address();
                 port.for_each_slave(rtnl, |slave| {
                     slave.dev().set_address(&address, rtnl);
-                    slave.dev().notify(DeviceEventKind::ChangeAddress, rtnl);
+                    slave.dev().relay(Relay::ChangeAddress, rtnl);
                 });
             }
             // Slaves are Ethernet devices and cannot follow.
@@ -112,10 +114,8 @@ impl Listener<Devices> for Events {
                 );
                 return Answer::Bad;
             }
-            DeviceEventKind::NotifyPeers
-            | DeviceEventKind::BondingFailover
-            | DeviceEventKind::ResendIgmp => {
-                port.for_each_slave(rtnl, |slave| slave.dev().notify(kind, rtnl));
+            DeviceEventKind::Relayed(relay) => {
+                port.for_each_slave(rtnl, |slave| slave.dev().relay(relay, rtnl));
             }
             // A master that comes to another namespace: its slaves stay where they are.
             DeviceEventKind::Register => {}
@@ -131,7 +131,7 @@ fn delete_slaves(port: &Port, rtnl: &Rtnl) {
     }
     UnregisterBatch::run(rtnl, |batch| {
         port.for_each_slave(rtnl, |slave| {
-            slave.begin_leaving(slave.dev(), rtnl);
+            slave.begin_leaving(rtnl);
             batch.add(slave.dev());
         });
     });
@@ -161,6 +161,8 @@ trait FamilyOf: Key {
     fn family(addresses: &Addresses) -> &Family<Self>;
     /// Whether a device has an address.
     fn on(self, dev: &NetDevice, rcu: &RcuRead) -> bool;
+    /// Writes the address as people do.
+    fn write(self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
 impl FamilyOf for V4 {
@@ -170,6 +172,10 @@ impl FamilyOf for V4 {
 
     fn on(self, dev: &NetDevice, _rcu: &RcuRead) -> bool {
         dev.has_address4(self.to_be())
+    }
+
+    fn write(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::fmt::Display::fmt(&core::net::Ipv4Addr::from(u32::from_be(self.to_be())), f)
     }
 }
 
@@ -181,6 +187,10 @@ impl FamilyOf for V6 {
     fn on(self, dev: &NetDevice, rcu: &RcuRead) -> bool {
         dev.has_address6(self.octets(), rcu)
     }
+
+    fn write(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::fmt::Display::fmt(&core::net::Ipv6Addr::from(self.octets()), f)
+    }
 }
 
 /// Answers whether a slave may get an address.
@@ -189,12 +199,16 @@ fn validate<K: FamilyOf>(key: K, slave: &Slave, dev: &NetDevice, extack: ExtAck<
     let port = slave.port();
     if let Some(owner) = K::family(&port.addresses).owner(key, &rcu) {
         if !owner.dev().is(dev) {
-            extack.set(c"Address already assigned to another slave of this master");
+            extack.set(
+                c"Address already assigned to another slave of this master: remove it there first",
+            );
             return Answer::Error(EADDRINUSE);
         }
     }
     if master_has_priority() && key.on(port.master(), &rcu) {
-        extack.set(c"Address already assigned to the master: its traffic would be taken away");
+        extack.set(
+            c"Address (or peer) belongs to the master: use another, or load with master_addr=1",
+        );
         return Answer::Error(EADDRINUSE);
     }
     Answer::Ok
@@ -216,11 +230,21 @@ fn came<K: FamilyOf>(key: K, dev: &NetDevice, flags: Flags) {
     port.follow(advice);
     match added {
         Added::New | Added::Again => {}
-        Added::Taken => warn(
-            dev,
-            "has an address that another slave of its master has: it gets no packets for it",
-        ),
-        Added::NoMemory => warn(dev, "gets no packets for a new address: out of memory"),
+        Added::Taken => {
+            let count = port.addresses.count_unsteered();
+            if ratelimit() {
+                pr_warn!(
+                    "{}: {} belongs to another slave, which keeps its packets ({count} such addresses so far)\n",
+                    dev.name(),
+                    Text(key)
+                );
+            }
+        }
+        Added::NoMemory => {
+            if ratelimit() {
+                pr_warn!("{}: no memory to steer {}\n", dev.name(), Text(key));
+            }
+        }
     }
     check_master(key, port, &rcu);
 }
@@ -228,12 +252,13 @@ fn came<K: FamilyOf>(key: K, dev: &NetDevice, flags: Flags) {
 /// Has the master's own address come before a slave's, where no validator could refuse it. Called after either came
 /// or went: whichever is second sees both.
 fn check_master<K: FamilyOf>(key: K, port: &Port, rcu: &RcuRead) {
-    let shadowed = master_has_priority() && key.on(port.master(), rcu);
-    if let Some(slave) = K::family(&port.addresses).shadow(key, shadowed, rcu) {
-        if shadowed {
-            warn(
-                slave.dev(),
-                "has an address that its master has too: the master gets the packets",
+    let master = port.master();
+    let master_has = || master_has_priority() && key.on(master, rcu);
+    if let Some(name) = K::family(&port.addresses).shadow(key, master_has) {
+        if ratelimit() {
+            pr_warn!(
+                "{name}: {} belongs to the master too, which gets its packets\n",
+                Text(key)
             );
         }
     }
@@ -250,9 +275,12 @@ fn atomic_accounted() -> Flags {
     GFP_ATOMIC | (GFP_KERNEL_ACCOUNT & !GFP_KERNEL)
 }
 
-fn warn(dev: &NetDevice, what: &str) {
-    if ratelimit() {
-        pr_warn!("{}: {}\n", dev.name(), what);
+/// An address, for messages.
+struct Text<K>(K);
+
+impl<K: FamilyOf> fmt::Display for Text<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write(f)
     }
 }
 
@@ -305,6 +333,10 @@ impl Listener<Addresses6> for Events {
         if let Some(slave) = event.dev.driver::<Ipvlan>() {
             if event.up {
                 came(key, event.dev, atomic_accounted());
+                // The address may be taken away at the same time, and that may have been told first.
+                if !event.dev.has_address6(event.address, event.rcu) {
+                    went(key, slave);
+                }
             } else {
                 went(key, slave);
             }

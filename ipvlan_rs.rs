@@ -68,7 +68,7 @@ fn master_has_priority() -> bool {
 /// The module: what it has registered. Dropped from top to bottom, so the order of the fields is the order of teardown:
 /// first no more links, then no more events, and last what readers of RCU may still hold.
 struct IpvlanModule {
-    links: LinkRegistration<Ipvlan>,
+    _links: LinkRegistration<Ipvlan>,
     _devices: Membership<Devices, Events>,
     _addresses4: Membership<Addresses4, Events>,
     _validators4: Membership<Validators4, Events>,
@@ -87,7 +87,7 @@ impl kernel::Module for IpvlanModule {
         let addresses4 = Membership::new()?;
         let devices = Membership::new()?;
         Ok(Self {
-            links: netlink::LINK_OPS.register()?,
+            _links: netlink::LINK_OPS.register()?,
             _devices: devices,
             _addresses4: addresses4,
             _validators4: validators4,
@@ -100,7 +100,6 @@ impl kernel::Module for IpvlanModule {
 
 impl Drop for IpvlanModule {
     fn drop(&mut self) {
-        let _ = &self.links;
         match device::slaves() {
             0 => {}
             slaves => pr_info!("unloading deletes {slaves} links\n"),

@@ -86,7 +86,7 @@ impl SharedFilter {
 }
 
 /// The most memory that frames may hold in the queue, in bytes.
-const QUEUE_BYTES: usize = 8 << 20;
+pub(crate) const QUEUE_BYTES: u32 = 8 << 20;
 
 /// With up to this many running slaves a frame is distributed at once, without the queue.
 const INLINE_SLAVES: usize = 8;
@@ -111,15 +111,24 @@ pub(crate) struct Flood {
     seed: Seed,
     queue: SkbQueue<Origin>,
     /// How many running slaves listen to each bit.
-    listeners: SpinLockBh<[u16; 256]>,
+    listeners: SpinLockBh<KVec<u16>>,
     /// The bits with listeners.
     wanted: SharedFilter,
     /// The number of running slaves.
     running: Atomic<usize>,
     /// Frames from the wire that were lost, by bit, until the worker counts them on the slaves that listen.
-    lost: [Atomic<u32>; 256],
+    lost: KVec<Atomic<u32>>,
     /// Whether there is anything in `lost`.
     any_lost: Marked<bool>,
+}
+
+/// One value for each bit of a filter. On the heap: too large for the stack.
+fn each_bit<T>(value: impl Fn() -> T) -> Result<KVec<T>> {
+    let mut values = KVec::with_capacity(256, GFP_KERNEL)?;
+    for _ in 0..=u8::MAX {
+        values.push(value(), GFP_KERNEL)?;
+    }
+    Ok(values)
 }
 
 impl Flood {
@@ -129,11 +138,11 @@ impl Flood {
             slaves: DeviceList::new(),
             master,
             seed: Seed::new(seed),
-            queue: SkbQueue::new(QUEUE_BYTES)?,
-            listeners: SpinLockBh::new([0; 256])?,
+            queue: SkbQueue::new(QUEUE_BYTES as usize)?,
+            listeners: SpinLockBh::new(each_bit(|| 0)?)?,
             wanted: SharedFilter::new(),
             running: Atomic::new(0),
-            lost: [const { Atomic::new(0) }; 256],
+            lost: each_bit(|| Atomic::new(0))?,
             any_lost: Marked::new(false),
         })
     }
@@ -173,6 +182,16 @@ impl Flood {
             slave.filter.set(bit, is);
             self.wanted.set(bit, *count != 0);
         }
+    }
+
+    /// The most memory that waiting frames may hold, in bytes.
+    pub(crate) fn limit(&self) -> u32 {
+        u32::try_from(self.queue.limit()).unwrap_or(u32::MAX)
+    }
+
+    /// Sets that limit. What waits already stays.
+    pub(crate) fn set_limit(&self, bytes: u32) {
+        self.queue.set_limit(bytes as usize);
     }
 
     fn is_full(&self) -> bool {
@@ -258,11 +277,12 @@ impl Flood {
         } = queued;
         match tag {
             Origin::Wire => {
-                let dest = skb.received_ethernet().dest;
-                skb.set_packet_type(self.packet_type(&dest));
-                self.distribute(&skb, self.bit(&dest), None, cx, |copy, dev| {
-                    copy.receive_on_now(dev, cx)
-                });
+                if let Some(Ethernet { dest, .. }) = skb.received_ethernet() {
+                    skb.set_packet_type(self.packet_type(&dest));
+                    self.distribute(&skb, self.bit(&dest), None, cx, |copy, dev| {
+                        copy.receive_on_now(dev, cx)
+                    });
+                }
                 skb.consume();
             }
             Origin::Slave => {
@@ -284,15 +304,11 @@ impl Flood {
 
 impl Worker for Flood {
     fn run(&self) {
-        let mut idle = false;
-        while !idle {
-            idle = true;
-            for queued in self.queue.take_all() {
-                idle = false;
-                // One frame at a time: with many slaves each takes long.
-                Softirq::with(|cx| self.distribute_queued(queued, cx));
-                cond_resched();
-            }
+        // Only what waits now: each frame that comes meanwhile has queued the work again.
+        for queued in self.queue.take_all() {
+            // One frame at a time: with many slaves each takes long.
+            Softirq::with(|cx| self.distribute_queued(queued, cx));
+            cond_resched();
         }
         Softirq::with(|cx| self.settle_lost(cx));
     }
@@ -301,7 +317,9 @@ impl Worker for Flood {
 impl Work<Flood> {
     /// Distributes a frame that the master received, and that its own stack will get.
     pub(crate) fn received(&self, skb: &Skb, cx: &Softirq) {
-        let dest = skb.received_ethernet().dest;
+        let Some(Ethernet { dest, .. }) = skb.received_ethernet() else {
+            return;
+        };
         let bit = self.bit(&dest);
         if !self.wanted.contains(bit) || skb.protocol() == ETH_P_PAUSE {
             return;
@@ -322,7 +340,7 @@ impl Work<Flood> {
         }
         if let Err(copy) = self.queue.push(copy, self.master.clone(), Origin::Wire) {
             self.note_lost(bit);
-            copy.drop(DropReason::FullRing);
+            copy.free(DropReason::FullRing);
         }
         self.queue();
     }
@@ -330,14 +348,14 @@ impl Work<Flood> {
     /// Distributes a frame that a slave sends, and sends it out.
     pub(crate) fn sent(&self, skb: Skb, slave: &Slave, dev: &NetDevice, cx: &Softirq) -> Xmit {
         if skb.protocol() == ETH_P_PAUSE {
-            skb.drop(DropReason::UnhandledProtocol);
+            skb.free(DropReason::UnhandledProtocol);
             return Xmit::SUCCESS;
         }
         let Some(mut skb) = skb.unshare() else {
             return Xmit::DROP;
         };
         let Some(Ethernet { dest, .. }) = skb.sent_ethernet() else {
-            skb.drop(DropReason::PacketTooSmall);
+            skb.free(DropReason::PacketTooSmall);
             return Xmit::DROP;
         };
         skb.reset_mac_header();
@@ -367,7 +385,7 @@ impl Work<Flood> {
             }
             Some(skb) => {
                 slave.queued.fetch_sub(charge, Relaxed);
-                skb.drop(DropReason::FullRing);
+                skb.free(DropReason::FullRing);
                 Xmit::DROP
             }
         }
@@ -380,7 +398,7 @@ impl Work<Flood> {
             skb, dev, charge, ..
         } in self.queue.take_all()
         {
-            skb.drop(DropReason::DeviceReady);
+            skb.free(DropReason::DeviceReady);
             drop(dev);
             self.queue.settle(charge);
         }

@@ -47,6 +47,28 @@ const IFLA_IPVLAN_MODE: usize = 1;
 /// `IFLA_IPVLAN_FLAGS` of linux/if_link.h.
 const IFLA_IPVLAN_FLAGS: usize = 2;
 
+/// Our own attributes begin at 32, out of the way of those that in-tree ipvlan may get: the most memory in bytes (u32)
+/// that broadcast and multicast frames of the port may hold while they wait to be distributed.
+const IFLA_IPVLAN_RS_QUEUE_BYTES: usize = 32;
+
+/// The least that makes sense there: room for a few of the largest frames.
+const QUEUE_BYTES_MIN: u32 = 256 << 10;
+
+/// What a request asks of the port.
+pub(crate) struct Asked {
+    settings: Request,
+    queue_bytes: Option<u32>,
+}
+
+/// The attributes of the kind.
+const POLICY: [AttrType; 33] = {
+    let mut policy = [AttrType::None; 33];
+    policy[IFLA_IPVLAN_MODE] = AttrType::U16;
+    policy[IFLA_IPVLAN_FLAGS] = AttrType::U16;
+    policy[IFLA_IPVLAN_RS_QUEUE_BYTES] = AttrType::U32;
+    policy
+};
+
 /// The kind's operations.
 pub(crate) static LINK_OPS: LinkOps<Ipvlan> = LinkOps::new();
 
@@ -87,6 +109,12 @@ fn master<'a>(
             c"The master must be an Ethernet device, and not the loopback",
         ));
     }
+    if link.refuses_rx_handler() {
+        return Err(extack.refuse(
+            EINVAL,
+            c"The master is itself a link that takes no other on top: use the device below it",
+        ));
+    }
     if link.is_rx_handler_busy(rtnl) {
         return Err(extack.refuse(
             EBUSY,
@@ -98,10 +126,10 @@ fn master<'a>(
 
 impl LinkKind for Ipvlan {
     const KIND: &'static CStr = c"ipvlan_rs";
-    const POLICY: &'static [AttrType] = &[AttrType::None, AttrType::U16, AttrType::U16];
-    type Request = Request;
+    const POLICY: &'static [AttrType] = &POLICY;
+    type Request = Asked;
 
-    fn validate(data: Attrs<'_>, extack: ExtAck<'_>) -> Result<Request> {
+    fn validate(data: Attrs<'_>, extack: ExtAck<'_>) -> Result<Asked> {
         let mode = match data.u16(IFLA_IPVLAN_MODE) {
             None => None,
             Some(attr) => match Mode::from_attr(attr) {
@@ -135,15 +163,20 @@ impl LinkKind for Ipvlan {
                 )
             })?),
         };
-        Ok(Request { mode, isolation })
+        let queue_bytes = data.u32(IFLA_IPVLAN_RS_QUEUE_BYTES);
+        if queue_bytes.is_some_and(|bytes| bytes < QUEUE_BYTES_MIN) {
+            return Err(extack.refuse(
+                EINVAL,
+                c"The queue for broadcast and multicast must have at least 262144 bytes",
+            ));
+        }
+        Ok(Asked {
+            settings: Request { mode, isolation },
+            queue_bytes,
+        })
     }
 
-    fn newlink(
-        new: NewLink<'_, Self>,
-        request: Request,
-        extack: ExtAck<'_>,
-        rtnl: &Rtnl,
-    ) -> Result {
+    fn newlink(new: NewLink<'_, Self>, request: Asked, extack: ExtAck<'_>, rtnl: &Rtnl) -> Result {
         let master = master(&new, extack, rtnl)?.hold();
         let requested = new.attrs.u32(ifla::MTU);
         let initial = mtu::at_creation(requested, master.mtu()).map_err(|error| {
@@ -159,17 +192,20 @@ impl LinkKind for Ipvlan {
         })?;
         let address = master.address();
         let wanted = new.attrs.mac(ifla::ADDRESS);
-        new.prepare(&address, initial.mtu, master.mtu(), rtnl);
+        new.prepare(&address, initial.mtu, master.mtu().max(mtu::MIN), rtnl);
 
         let config = Config {
             master,
             mtu_by_user: initial.user_set,
         };
-        let (dev, slave) = new.register(&config, rtnl).inspect_err(|error| {
-            if *error == EBUSY {
-                extack.set(c"The master is in use by another driver: release it first");
-            }
-        })?;
+        let (dev, slave) = new
+            .register(&config, rtnl)
+            .inspect_err(|error| match *error {
+                EBUSY => extack.set(c"The master is in use by another driver: release it first"),
+                ENOSPC => extack.set(c"The master has 65533 slaves, which is all there can be"),
+                ENOMEM => extack.set(c"Out of memory"),
+                _ => {}
+            })?;
         attach(dev, slave, request, extack, rtnl).inspect_err(|_| dev.unregister(rtnl))?;
         // Some tools always send an address that they made up, and give up on an error.
         if wanted.is_some_and(|wanted| wanted != address) {
@@ -179,13 +215,12 @@ impl LinkKind for Ipvlan {
     }
 
     fn changelink(
-        dev: &NetDevice,
+        _dev: &NetDevice,
         slave: &Slave,
-        request: Request,
+        request: Asked,
         extack: ExtAck<'_>,
         rtnl: &Rtnl,
     ) -> Result {
-        let _ = dev;
         let port = slave.port();
         if !port.master().net(rtnl).net_admin() {
             return Err(extack.refuse(
@@ -193,17 +228,18 @@ impl LinkKind for Ipvlan {
                 c"Mode and flags belong to the port: CAP_NET_ADMIN is needed in its master's namespace",
             ));
         }
-        port.change(port.settings().apply(request), extack, rtnl)
+        change(port, &request, extack, rtnl)
     }
 
-    fn dellink(dev: &NetDevice, slave: &Slave, rtnl: &Rtnl) {
-        slave.begin_leaving(dev, rtnl);
+    fn dellink(slave: &Slave, rtnl: &Rtnl) {
+        slave.begin_leaving(rtnl);
     }
 
     fn fill_info(slave: &Slave, out: &mut AttrWriter<'_>) -> Result {
         let settings = slave.port().settings();
         out.u16(IFLA_IPVLAN_MODE, settings.mode.to_attr())?;
-        out.u16(IFLA_IPVLAN_FLAGS, settings.isolation.to_attr())
+        out.u16(IFLA_IPVLAN_FLAGS, settings.isolation.to_attr())?;
+        out.u32(IFLA_IPVLAN_RS_QUEUE_BYTES, slave.port().flood.limit())
     }
 
     fn link_device(slave: &Slave) -> &NetDevice {
@@ -211,11 +247,20 @@ impl LinkKind for Ipvlan {
     }
 }
 
+/// Changes what was given, and only that.
+fn change(port: &Port, request: &Asked, extack: ExtAck<'_>, rtnl: &Rtnl) -> Result {
+    port.change(port.settings().apply(request.settings), extack, rtnl)?;
+    if let Some(bytes) = request.queue_bytes {
+        port.flood.set_limit(bytes);
+    }
+    Ok(())
+}
+
 /// What is left to do for a slave once it is registered.
 fn attach(
     dev: &NetDevice,
     slave: &Slave,
-    request: Request,
+    request: Asked,
     extack: ExtAck<'_>,
     rtnl: &Rtnl,
 ) -> Result {
@@ -225,7 +270,7 @@ fn attach(
     slave.upper.set(Some(upper), rtnl);
     let entry = DeviceList::entry(DriverRef::new(dev).ok_or(ENODEV)?)?;
     // Last of what can fail, since it concerns the siblings too. The new slave follows the mode when it is opened.
-    port.change(port.settings().apply(request), extack, rtnl)?;
+    change(port, &request, extack, rtnl)?;
     slave
         .ticket
         .set(Some(port.flood.slaves.push(entry, rtnl)), rtnl);

@@ -2,6 +2,12 @@
 
 //! The port: what a master's slaves share. One per master, made with its first slave and gone with its last.
 //!
+//! # Locking
+//!
+//! Ports are made and taken down, and slaves join and leave, under RTNL alone, which 7.3 still takes for every namespace
+//! even where RTM_NEWLINK is ready for one per namespace. When that changes, [`Port::join`] and [`Port::leave`] must hold
+//! the master's instance lock too, as in-tree ipvlan does already.
+//!
 //! # Ownership
 //!
 //! Each slave owns a counted reference to its port, and the master's receive handler owns one. The port's list of
@@ -85,13 +91,12 @@ impl Port {
     }
 
     fn create(master: &NetDevice, rtnl: &Rtnl) -> Result<Arc<Self>> {
-        let seed = random_words();
         let port = Arc::new(
             Self {
-                addresses: Work::new(Addresses::new(seed)?)?,
+                addresses: Work::new(Addresses::new(random_words())?)?,
                 settings: Marked::new(Settings::DEFAULT.to_bits()),
                 master: master.hold(),
-                flood: Work::new(Flood::new(master.hold(), seed)?)?,
+                flood: Work::new(Flood::new(master.hold(), random_words())?)?,
                 users: RtnlCell::new(0),
                 dev_ids: Ida::new()?,
                 next_dev_id: RtnlCell::new(*DEV_IDS.start()),

@@ -5,6 +5,7 @@
 use super::{
     extack::ExtAck,
     netns::Net,
+    notifier::Relay,
     rtnl::Rtnl, //
 };
 use crate::{
@@ -247,9 +248,9 @@ impl NetDevice {
         unsafe { sys::ipvlan_rs_netdev_addr_set(self.as_ptr(), address.as_ptr()) };
     }
 
-    /// Sends a netdevice event about this device to everybody who listens.
-    pub(crate) fn notify(&self, event: super::notifier::DeviceEventKind, _rtnl: &Rtnl) {
-        // SAFETY: RTNL is held. Nobody can veto the events that this is for.
+    /// Tells everybody who listens of an event that reached this device from the one below.
+    pub(crate) fn relay(&self, event: Relay, _rtnl: &Rtnl) {
+        // SAFETY: RTNL is held. These events come with nothing but the device, and nobody can veto them.
         unsafe { sys::call_netdevice_notifiers(event.to_raw(), self.as_ptr()) };
     }
 
@@ -306,10 +307,16 @@ impl NetDevice {
         unsafe { (&raw mut (*self.as_ptr()).mtu).write_volatile(mtu) };
     }
 
-    /// Whether something else receives what this device receives, or it is not allowed to be received from.
+    /// Whether something else receives what this device receives.
     pub(crate) fn is_rx_handler_busy(&self, _rtnl: &Rtnl) -> bool {
         // SAFETY: RTNL is held.
         unsafe { sys::netdev_is_rx_handler_busy(self.as_ptr()) }
+    }
+
+    /// Whether nothing may receive what this device receives, because it lies on another itself.
+    pub(crate) fn refuses_rx_handler(&self) -> bool {
+        // SAFETY: The device is alive.
+        unsafe { sys::ipvlan_rs_netdev_no_rx_handler(self.as_ptr()) }
     }
 
     /// Counts a frame that was lost before any protocol saw it (`rx_dropped` of `ip -s link`). Any context.
@@ -356,27 +363,24 @@ impl NetDevice {
         })?;
         Ok(UpperLink {
             lower: lower.hold(),
-            upper: self.as_ptr(),
+            upper: self.hold(),
         })
     }
 }
 
-/// That one device lies above another. To be [taken back](Self::unlink) in the upper device's `ndo_uninit`.
+/// That one device lies above another. It holds references to both, so it must be [taken back](Self::unlink) before the
+/// core waits for their last users: in the upper device's `dellink` or `ndo_uninit`.
+#[must_use = "the devices can only go once the link is taken back"]
 pub(crate) struct UpperLink {
     lower: DeviceRef,
-    upper: *mut sys::net_device,
+    upper: DeviceRef,
 }
 
-// SAFETY: The pointer is only compared and given back to the core.
-unsafe impl Send for UpperLink {}
-
 impl UpperLink {
-    /// Undoes the link. `upper` is the device that [`NetDevice::link_to`] was called on.
-    pub(crate) fn unlink(self, upper: &NetDevice, _rtnl: &Rtnl) {
-        if ptr::eq(self.upper, upper.as_ptr()) {
-            // SAFETY: RTNL is held; the two were linked, and `self` is gone after this.
-            unsafe { sys::netdev_upper_dev_unlink(self.lower.as_ptr(), self.upper) };
-        }
+    /// Undoes the link.
+    pub(crate) fn unlink(self, _rtnl: &Rtnl) {
+        // SAFETY: RTNL is held; the two were linked, and `self` is gone after this.
+        unsafe { sys::netdev_upper_dev_unlink(self.lower.as_ptr(), self.upper.as_ptr()) };
     }
 }
 

@@ -41,8 +41,8 @@ use kernel::prelude::*;
 /// The core calls these concurrently, on any CPU, so they get shared references; what changes is atomic, under RCU or
 /// behind a lock. Between `init` and the destruction of the device its private data is there.
 pub(crate) trait Driver: Sized + Send + Sync + 'static {
-    /// What a device owns: made by [`init`](Self::init), dropped in process context without RTNL when nobody refers to
-    /// the device any more.
+    /// What a device owns: made by [`init`](Self::init), dropped in process context when nobody refers to the device any
+    /// more: without RTNL, or, if a registration fails after it, with.
     type Private: Send + Sync;
 
     /// What [`init`](Self::init) needs to know; lent for the registration.
@@ -81,7 +81,7 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// `ndo_set_rx_mode`, with the device's address lists locked and bottom halves disabled.
     fn set_rx_mode(dev: &NetDevice, private: &Self::Private, lists: &AddressLists<'_>);
 
-    /// `ndo_get_stats64`. Any context that may be preempted; concurrent with everything.
+    /// `ndo_get_stats64`. Process context, perhaps with a spinlock or as a reader: must not sleep.
     fn get_stats64(private: &Self::Private, stats: &mut Stats64);
 
     /// `ndo_vlan_rx_add_vid`; `proto` in host order.

@@ -28,7 +28,11 @@ use kernel::{
         to_result, //
     },
     prelude::*,
-    str::CStr, //
+    str::CStr,
+    sync::atomic::{
+        Atomic,
+        Full, //
+    },
 };
 
 /// The attribute numbers that every link has.
@@ -75,7 +79,7 @@ pub(crate) trait LinkKind: Driver {
     ) -> Result;
 
     /// `ip link del`, and whatever else deletes the device: prepares; the core unregisters.
-    fn dellink(dev: &NetDevice, private: &Self::Private, rtnl: &Rtnl);
+    fn dellink(private: &Self::Private, rtnl: &Rtnl);
 
     /// Writes the attributes of IFLA_INFO_DATA, all those of [`POLICY`](Self::POLICY) at most once.
     fn fill_info(private: &Self::Private, out: &mut AttrWriter<'_>) -> Result;
@@ -91,15 +95,17 @@ pub(crate) enum AttrType {
     None,
     /// 16 bits in host order.
     U16,
+    /// 32 bits in host order.
+    U32,
 }
 
 impl AttrType {
     const fn policy(self) -> sys::nla_policy {
         let mut policy: sys::nla_policy = pin_init::zeroed();
         policy.type_ = match self {
-            // Unspecified attributes are refused by the strict parsing that link kinds get.
             Self::None => sys::NLA_UNSPEC as u8,
             Self::U16 => sys::NLA_U16 as u8,
+            Self::U32 => sys::NLA_U32 as u8,
         };
         policy
     }
@@ -108,7 +114,7 @@ impl AttrType {
     const fn size(self) -> usize {
         match self {
             Self::None => 0,
-            Self::U16 => 8,
+            Self::U16 | Self::U32 => 8,
         }
     }
 }
@@ -186,6 +192,17 @@ impl AttrWriter<'_> {
         let attr = i32::try_from(attr).map_err(|_| EINVAL)?;
         // SAFETY: The message is ours to write; two bytes are read from `value`.
         to_result(unsafe { sys::nla_put(self.skb, attr, 2, (&raw const value).cast()) })
+    }
+
+    /// Adds a 32-bit attribute.
+    ///
+    /// # Errors
+    ///
+    /// `EMSGSIZE` if the message is full.
+    pub(crate) fn u32(&mut self, attr: usize, value: u32) -> Result {
+        let attr = i32::try_from(attr).map_err(|_| EINVAL)?;
+        // SAFETY: The message is ours to write; four bytes are read from `value`.
+        to_result(unsafe { sys::nla_put(self.skb, attr, 4, (&raw const value).cast()) })
     }
 }
 
@@ -276,6 +293,8 @@ impl UnregisterBatch<'_> {
 pub(crate) struct LinkOps<K: LinkKind> {
     ops: UnsafeCell<sys::rtnl_link_ops>,
     policy: [sys::nla_policy; MAX_ATTRS],
+    /// Registering twice would reset what the first registration uses.
+    taken: Atomic<bool>,
     _kind: PhantomData<fn(K)>,
 }
 
@@ -308,6 +327,7 @@ impl<K: LinkKind> LinkOps<K> {
                 ..pin_init::zeroed()
             }),
             policy,
+            taken: Atomic::new(false),
             _kind: PhantomData,
         }
     }
@@ -316,10 +336,13 @@ impl<K: LinkKind> LinkOps<K> {
     ///
     /// # Errors
     ///
-    /// `EEXIST` if the kind is taken.
+    /// `EEXIST` if the kind is taken, `EBUSY` if this was registered before.
     pub(crate) fn register(&'static self) -> Result<LinkRegistration<K>> {
+        if self.taken.xchg(true, Full) {
+            return Err(EBUSY);
+        }
         let ops = self.ops.get();
-        // SAFETY: The static is ours until it is registered, and a module's init runs once.
+        // SAFETY: The static is ours until it is registered, and nobody gets here twice.
         unsafe { (*ops).policy = self.policy.as_ptr() };
         // SAFETY: The operations are static, and live until the registration is dropped.
         to_result(unsafe { sys::rtnl_link_register(ops) })?;
@@ -424,14 +447,8 @@ unsafe extern "C" fn changelink<K: LinkKind>(
 
 unsafe extern "C" fn dellink<K: LinkKind>(dev: *mut sys::net_device, head: *mut sys::list_head) {
     // SAFETY: As for `changelink`.
-    let (rtnl, private, device) = unsafe {
-        (
-            Rtnl::assume(),
-            PrivCell::<K>::get(dev),
-            NetDevice::from_ptr(dev),
-        )
-    };
-    K::dellink(device, private, &rtnl);
+    let (rtnl, private) = unsafe { (Rtnl::assume(), PrivCell::<K>::get(dev)) };
+    K::dellink(private, &rtnl);
     // SAFETY: RTNL is held; the list is the core's.
     unsafe { sys::ipvlan_rs_unregister_netdevice_queue(dev, head) };
 }

@@ -23,7 +23,11 @@ use core::ptr::{
 };
 use kernel::{
     alloc::AllocError,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
 };
 
 /// The list. Entries hold a counted reference to their device.
@@ -33,12 +37,17 @@ use kernel::{
 /// - `head` and the `next` fields chain the nodes in order of insertion; each node in the chain is an [`RcuBox`] that
 ///   the list owns. `tail` is the last node or null, `prev` the node before or null.
 /// - While `walkers` is not zero, nodes taken off the list are not dropped but chained in `retired`.
+/// - `id` is like no other list's, so that a ticket fits its own list only.
 pub(crate) struct DeviceList<D: Driver> {
     head: RcuPointer<Node<D>>,
     tail: RtnlCell<*mut Node<D>>,
     walkers: RtnlCell<usize>,
     retired: RtnlCell<*mut Node<D>>,
+    id: u64,
 }
+
+/// The last list's number. They do not come around: at a list a nanosecond that takes centuries.
+static LISTS: Atomic<u64> = Atomic::new(0);
 
 struct Node<D: Driver> {
     dev: DriverRef<D>,
@@ -63,10 +72,11 @@ pub(crate) struct NewEntry<D: Driver>(RcuBox<Node<D>>);
 ///
 /// # Invariants
 ///
-/// `node` is on the list that made the ticket.
+/// `node` is on the list whose `id` is `list`, while that exists.
+#[must_use = "a device stays on the list until its ticket is given back"]
 pub(crate) struct Ticket<D: Driver> {
     node: NonNull<Node<D>>,
-    list: *const DeviceList<D>,
+    list: u64,
 }
 
 // SAFETY: Only ever used through the list, under RTNL.
@@ -74,8 +84,10 @@ unsafe impl<D: Driver> Send for Ticket<D> {}
 
 impl<D: Driver> DeviceList<D> {
     /// An empty list.
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
+            // INVARIANT: Counted up.
+            id: LISTS.fetch_add(1, Relaxed).wrapping_add(1),
             head: RcuPointer::null(),
             tail: RtnlCell::new(ptr::null_mut()),
             walkers: RtnlCell::new(0),
@@ -100,7 +112,7 @@ impl<D: Driver> DeviceList<D> {
         )?))
     }
 
-    /// Appends an entry. The list must stay where it is while it has entries.
+    /// Appends an entry.
     pub(crate) fn push(&self, entry: NewEntry<D>, rtnl: &Rtnl) -> Ticket<D> {
         let tail = self.tail.get(rtnl);
         entry.0.prev.set(tail, rtnl);
@@ -112,13 +124,17 @@ impl<D: Driver> DeviceList<D> {
         }
         // INVARIANT: The node is chained last, and the list owns it.
         self.tail.set(node.as_ptr(), rtnl);
-        Ticket { node, list: self }
+        // INVARIANT: On this list.
+        Ticket {
+            node,
+            list: self.id,
+        }
     }
 
     /// Takes a device off the list. Readers may still see it until a grace period has passed. A ticket of another list
     /// is ignored.
     pub(crate) fn remove(&self, ticket: Ticket<D>, rtnl: &Rtnl) {
-        if !ptr::eq(ticket.list, self) {
+        if ticket.list != self.id {
             return;
         }
         // SAFETY: By the invariant of the ticket the node is on this list, hence alive.

@@ -176,12 +176,19 @@ pub(crate) enum DeviceEventKind {
     FeatureChange,
     /// Its MTU changed.
     ChangeMtu,
-    /// Its address changed.
-    ChangeAddress,
     /// Its address is about to change, to this.
     PreChangeAddress(Mac),
     /// Its link-layer type is about to change.
     PreTypeChange,
+    /// What the devices above it may want to hear too.
+    Relayed(Relay),
+}
+
+/// Events that come with nothing but their device, so that they can be sent on for others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Relay {
+    /// Its address changed.
+    ChangeAddress,
     /// Peers should be told of its addresses again.
     NotifyPeers,
     /// A bond has changed its active port.
@@ -190,26 +197,19 @@ pub(crate) enum DeviceEventKind {
     ResendIgmp,
 }
 
-impl DeviceEventKind {
+impl Relay {
     pub(super) fn to_raw(self) -> usize {
         // CAST: A small positive number.
         (match self {
-            Self::Up => sys::netdev_cmd_NETDEV_UP,
-            Self::Down => sys::netdev_cmd_NETDEV_DOWN,
-            Self::Change => sys::netdev_cmd_NETDEV_CHANGE,
-            Self::Register => sys::netdev_cmd_NETDEV_REGISTER,
-            Self::Unregister => sys::netdev_cmd_NETDEV_UNREGISTER,
-            Self::FeatureChange => sys::netdev_cmd_NETDEV_FEAT_CHANGE,
-            Self::ChangeMtu => sys::netdev_cmd_NETDEV_CHANGEMTU,
             Self::ChangeAddress => sys::netdev_cmd_NETDEV_CHANGEADDR,
-            Self::PreChangeAddress(_) => sys::netdev_cmd_NETDEV_PRE_CHANGEADDR,
-            Self::PreTypeChange => sys::netdev_cmd_NETDEV_PRE_TYPE_CHANGE,
             Self::NotifyPeers => sys::netdev_cmd_NETDEV_NOTIFY_PEERS,
             Self::BondingFailover => sys::netdev_cmd_NETDEV_BONDING_FAILOVER,
             Self::ResendIgmp => sys::netdev_cmd_NETDEV_RESEND_IGMP,
         }) as usize
     }
+}
 
+impl DeviceEventKind {
     /// # Safety
     ///
     /// `info` is what the chain passed with `code`.
@@ -222,16 +222,17 @@ impl DeviceEventKind {
             sys::netdev_cmd_NETDEV_UNREGISTER => Self::Unregister,
             sys::netdev_cmd_NETDEV_FEAT_CHANGE => Self::FeatureChange,
             sys::netdev_cmd_NETDEV_CHANGEMTU => Self::ChangeMtu,
-            sys::netdev_cmd_NETDEV_CHANGEADDR => Self::ChangeAddress,
+            sys::netdev_cmd_NETDEV_CHANGEADDR => Self::Relayed(Relay::ChangeAddress),
             sys::netdev_cmd_NETDEV_PRE_CHANGEADDR => {
                 let info = info.cast::<sys::netdev_notifier_pre_changeaddr_info>();
-                // SAFETY: This event comes with this structure, whose address has as many bytes as the device's.
+                // SAFETY: This event comes with this structure. All who send it pass an address of MAX_ADDR_LEN bytes or
+                // a sockaddr's 14, whatever the device's type (dev_set_mac_address(), __hw_addr_*, bond, bridge).
                 Self::PreChangeAddress(unsafe { (*info).dev_addr.cast::<Mac>().read() })
             }
             sys::netdev_cmd_NETDEV_PRE_TYPE_CHANGE => Self::PreTypeChange,
-            sys::netdev_cmd_NETDEV_NOTIFY_PEERS => Self::NotifyPeers,
-            sys::netdev_cmd_NETDEV_BONDING_FAILOVER => Self::BondingFailover,
-            sys::netdev_cmd_NETDEV_RESEND_IGMP => Self::ResendIgmp,
+            sys::netdev_cmd_NETDEV_NOTIFY_PEERS => Self::Relayed(Relay::NotifyPeers),
+            sys::netdev_cmd_NETDEV_BONDING_FAILOVER => Self::Relayed(Relay::BondingFailover),
+            sys::netdev_cmd_NETDEV_RESEND_IGMP => Self::Relayed(Relay::ResendIgmp),
             _ => return None,
         })
     }

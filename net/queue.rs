@@ -66,7 +66,7 @@ unsafe impl Send for Chain {}
 pub(crate) struct SkbQueue<T: Copy + Send> {
     chain: SpinLockBh<Chain>,
     bytes: Marked<usize>,
-    limit: usize,
+    limit: Marked<usize>,
     _tag: core::marker::PhantomData<T>,
 }
 
@@ -101,7 +101,7 @@ impl<T: Copy + Send> SkbQueue<T> {
                 last: ptr::null_mut(),
             })?,
             bytes: Marked::new(0),
-            limit,
+            limit: Marked::new(limit),
             _tag: core::marker::PhantomData,
         })
     }
@@ -114,7 +114,12 @@ impl<T: Copy + Send> SkbQueue<T> {
 
     /// The bytes that fit in.
     pub(crate) fn limit(&self) -> usize {
-        self.limit
+        self.limit.read()
+    }
+
+    /// Changes the limit. What waits already stays.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.write(limit);
     }
 
     /// Whether nothing waits and nothing is being worked on: a packet that is handled at once overtakes nobody.
@@ -123,19 +128,21 @@ impl<T: Copy + Send> SkbQueue<T> {
         self.bytes() == 0
     }
 
-    /// Appends a packet; gives it back if the queue is full. Any context but hard interrupts.
-    pub(crate) fn push(&self, skb: Skb, dev: DeviceRef, tag: T) -> Result<(), Skb> {
+    /// Appends a packet that came by `dev`; gives it back if the queue is full. Any context but hard interrupts.
+    pub(crate) fn push(&self, mut skb: Skb, dev: DeviceRef, tag: T) -> Result<(), Skb> {
         let charge = skb.truesize();
         // Without the lock first: a flood into a full queue must not have all CPUs fight for it.
-        if self.bytes() >= self.limit {
+        if self.bytes() >= self.limit() {
             return Err(skb);
         }
         let mut chain = self.chain.lock();
         let bytes = self.bytes().saturating_add(charge);
-        if bytes > self.limit {
+        if bytes > self.limit() {
             return Err(skb);
         }
         self.bytes.write(bytes);
+        // Whatever the packet pointed to may be gone when its turn comes; this will not be.
+        skb.set_counted_dev(&dev);
         let skb = skb.into_ptr();
         // INVARIANT: The chain owns the skb, with its stash and no successor.
         // SAFETY: The skb is ours; `stash` checks that its control buffer holds a `Stash`.

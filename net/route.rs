@@ -104,7 +104,7 @@ pub(crate) fn output4(
     // SAFETY: The namespace is alive under RCU; the flow is ours.
     let rt = unsafe { sys::ip_route_output_flow(net, &mut flow, ptr::null()) };
     let Ok(rt) = kernel::error::from_err_ptr(rt) else {
-        skb.drop(DropReason::NoRoute);
+        skb.free(DropReason::NoRoute);
         return Err(Xmit::DROP);
     };
     // SAFETY: A counted reference of ours.
@@ -114,7 +114,7 @@ pub(crate) fn output4(
     if kind != sys::RTN_UNICAST && kind != sys::RTN_LOCAL {
         // SAFETY: The reference is ours.
         unsafe { sys::dst_release(dst) };
-        skb.drop(DropReason::NoRoute);
+        skb.free(DropReason::NoRoute);
         return Err(Xmit::DROP);
     }
     skb.set_dev(dev, &cx.rcu);
@@ -178,7 +178,7 @@ pub(crate) fn output6(
     let dst = match lookup6(&skb, dev, route, net) {
         Ok(dst) => dst,
         Err(error) => {
-            skb.drop(DropReason::NoRoute);
+            skb.free(DropReason::NoRoute);
             return Err(Xmit::error(error));
         }
     };

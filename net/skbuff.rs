@@ -4,6 +4,7 @@
 
 use super::{
     device::{
+        DeviceRef,
         Mac,
         NetDevice, //
     },
@@ -236,14 +237,23 @@ impl Skb {
         unsafe { self.set_field(sys::skb_offset::dev(), dev.as_ptr()) };
     }
 
+    /// Sets the device to one that the caller keeps a reference to for as long as it has the packet.
+    pub(super) fn set_counted_dev(&mut self, dev: &DeviceRef) {
+        // SAFETY: A pointer to a device is there.
+        unsafe { self.set_field(sys::skb_offset::dev(), dev.as_ptr()) };
+    }
+
     /// The Ethernet header of a received packet, which lies before the data.
+    /// `None` if there is none: a driver may hand up frames without.
     #[inline]
-    pub(crate) fn received_ethernet(&self) -> Ethernet {
+    pub(crate) fn received_ethernet(&self) -> Option<Ethernet> {
         let skb = self.as_ptr();
-        // SAFETY: Received frames have their MAC header set, and its 14 bytes are linear (eth_type_trans()).
+        // SAFETY: An offset is there; `data` lies behind `head`. Between the two all bytes are linear, so the header
+        // can be read if it ends before `data`.
         unsafe {
-            let offset: u16 = self.field(sys::skb_offset::mac_header());
-            Ethernet::read((*skb).head.add(usize::from(offset)))
+            let offset = usize::from(self.field::<u16>(sys::skb_offset::mac_header()));
+            let room = (*skb).data.offset_from((*skb).head) as usize;
+            (offset.wrapping_add(14) <= room).then(|| Ethernet::read((*skb).head.add(offset)))
         }
     }
 
@@ -334,8 +344,8 @@ impl Skb {
     ///
     /// `dst` is a counted reference of the caller's. The packet has no route.
     pub(super) unsafe fn set_route(&mut self, dst: *mut sys::dst_entry) {
-        // SAFETY: An unsigned long is there; without the NOREF bit it is a counted reference.
-        unsafe { self.set_field(sys::skb_offset::refdst(), dst as usize) };
+        // SAFETY: By the safety requirements.
+        unsafe { sys::ipvlan_rs_skb_dst_set(self.as_ptr(), dst) };
     }
 
     /// Zeroes the control buffer, which belongs to whatever layer has the packet.
@@ -344,8 +354,8 @@ impl Skb {
         unsafe { (&raw mut (*self.as_ptr()).cb).write_bytes(0, 1) };
     }
 
-    /// Frees the packet as lost.
-    pub(crate) fn drop(self, reason: DropReason) {
+    /// Frees the packet as lost (`kfree_skb_reason()`).
+    pub(crate) fn free(self, reason: DropReason) {
         // CAST: the discriminants are the kernel's numbers.
         // SAFETY: The reference is ours.
         unsafe { sys::sk_skb_reason_drop(core::ptr::null_mut(), self.into_ptr(), reason as u32) };

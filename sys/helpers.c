@@ -85,6 +85,11 @@ void ipvlan_rs_netdev_lockdep_set_classes(struct net_device *dev)
 	netdev_lockdep_set_classes(dev);
 }
 
+bool ipvlan_rs_netdev_no_rx_handler(const struct net_device *dev)
+{
+	return dev->priv_flags & IFF_NO_RX_HANDLER;
+}
+
 /*
  * The private flags (bit fields to bindgen) of a link without queue that lies on another: it hands on skbs whose route
  * and sharing matter below, filters unicast addresses itself, and nothing may receive in its stead.
@@ -209,4 +214,9 @@ void ipvlan_rs_ida_init(struct ida *ida)
 struct sk_buff *ipvlan_rs_skb_share_check(struct sk_buff *skb)
 {
 	return skb_share_check(skb, GFP_ATOMIC);
+}
+
+void ipvlan_rs_skb_dst_set(struct sk_buff *skb, struct dst_entry *dst)
+{
+	skb_dst_set(skb, dst);
 }

@@ -26,6 +26,7 @@ void ipvlan_rs_work_queue(struct work_struct *work);
 void ipvlan_rs_netdev_hold(struct net_device *dev, netdevice_tracker *tracker);
 void ipvlan_rs_netdev_put(struct net_device *dev, netdevice_tracker *tracker);
 void ipvlan_rs_netdev_lockdep_set_classes(struct net_device *dev);
+bool ipvlan_rs_netdev_no_rx_handler(const struct net_device *dev);
 void ipvlan_rs_netdev_setup_stacked(struct net_device *dev);
 void ipvlan_rs_netdev_set_lltx(struct net_device *dev);
 void ipvlan_rs_netdev_addr_set(struct net_device *dev, const u8 *addr);
@@ -57,6 +58,7 @@ bool ipvlan_rs_ipv6_mod_enabled(void);
 
 void ipvlan_rs_ida_init(struct ida *ida);
 
+void ipvlan_rs_skb_dst_set(struct sk_buff *skb, struct dst_entry *dst);
 struct sk_buff *ipvlan_rs_skb_share_check(struct sk_buff *skb);
 
 #endif

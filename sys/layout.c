@@ -32,7 +32,6 @@ int main(void)
 	FIELD(sk_buff, users);
 	FIELD(sk_buff, truesize);
 	DEFINE(SKB_dev, offsetof(struct sk_buff, dev));
-	DEFINE(SKB_refdst, offsetof(struct sk_buff, _skb_refdst));
 	DEFINE(SKB_protocol, offsetof(struct sk_buff, protocol));
 	DEFINE(SKB_mark, offsetof(struct sk_buff, mark));
 	DEFINE(SKB_mac_header, offsetof(struct sk_buff, mac_header));

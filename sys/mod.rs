@@ -56,10 +56,6 @@ pub mod skb_offset {
         offset_of!(sk_buff, __bindgen_anon_1)
             + offset_of!(sk_buff__bindgen_ty_1__bindgen_ty_1, __bindgen_anon_1)
     }
-    pub const fn refdst() -> usize {
-        offset_of!(sk_buff, __bindgen_anon_3)
-            + offset_of!(sk_buff__bindgen_ty_3__bindgen_ty_1, _skb_refdst)
-    }
     pub const fn protocol() -> usize {
         HEADERS + offset_of!(skb_headers, protocol)
     }
