@@ -63,14 +63,15 @@ ticker() {
 	# Its sleep may outlive a killed script, and must not hold the script's lock.
 	[[ -z ${HELD:-} ]] || exec {HELD}>&-
 	if [[ -t 1 ]]; then
-		while sleep 1; do
+		# A script that was interrupted cannot end it: background jobs ignore SIGINT.
+		while sleep 1 && kill -0 $$ 2>/dev/null; do
 			last=$(tail -c 400 -- "$log" 2>/dev/null | tr '\r' '\n' | tr -cd '[:print:]\n' | tail -n 1)
 			width=$((${COLUMNS:-$(tput cols 2>/dev/null || echo 80)} - ${#name} - 14))
 			((width > 0)) || width=1
 			printf '\r\e[K  %s %4d s  %s%s%s' "$name" $(($(now) - begun)) "$DIM" "${last:0:width}" "$PLAIN"
 		done
 	else
-		while sleep 30; do
+		while sleep 30 && kill -0 $$ 2>/dev/null; do
 			last=$(tail -n 1 -- "$log" 2>/dev/null | tr -cd '[:print:]')
 			printf '    %s: %d s so far: %s\n' "$name" $(($(now) - begun)) "${last:0:100}"
 		done
@@ -131,10 +132,19 @@ need_env() {
 # in_root [NAME=VALUE…] COMMAND…: runs COMMAND inside the Debian root, in a mount
 # namespace of its own (and, without root, a user namespace): nothing leaks to the host.
 in_root() {
-	local as=()
-	((EUID == 0)) || as=(--user --map-root-user)
-	unshare "${as[@]}" --mount --propagation private \
-		bash "$SCRIPTS/enter" "$ROOT" "${KERNEL:-}" "$TOP" "$CACHE" "$@"
+	local way=()
+	into_root way
+	"${way[@]}" "$@"
+}
+
+# into_root ARRAY: the words that go before a command of in_root, for who must know the
+# process itself: each of them execs the next.
+into_root() {
+	local -n words=$1
+	words=(unshare)
+	((EUID == 0)) || words+=(--user --map-root-user)
+	words+=(--mount --propagation private
+		bash "$SCRIPTS/enter" "$ROOT" "${KERNEL:-}" "$TOP" "$CACHE")
 }
 
 # module_sources: the files Kbuild reads, relative to the checkout, one a line.
