@@ -6,7 +6,7 @@
 //! The structure and the enumeration values below are the same in iproute2 6.1 to 7.1. `ip` is
 //! single-threaded and calls the callbacks one at a time.
 
-use crate::options::{self, Field, OPTIONS};
+use crate::options::{self, Field, Value, OPTIONS};
 use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_int, c_uint, c_void, CStr};
 
@@ -48,7 +48,9 @@ struct RtAttr {
     rta_type: u16,
 }
 
-/// `PRINT_ANY` of `enum output_type`, `include/json_print.h`: text, or JSON under `-j`.
+/// `PRINT_JSON` of `enum output_type`, `include/json_print.h`: JSON under `-j`, and no text.
+const PRINT_JSON: c_uint = 2;
+/// `PRINT_ANY` of `enum output_type`: text, or JSON under `-j`.
 const PRINT_ANY: c_uint = 4;
 /// `COLOR_NONE` of `enum color_attr`, `include/color.h`.
 const COLOR_NONE: c_uint = 6;
@@ -79,6 +81,13 @@ extern "C" {
         key: *const c_char,
         format: *const c_char,
         value: bool,
+    ) -> c_int;
+    fn print_color_uint(
+        output: c_uint,
+        color: c_uint,
+        key: *const c_char,
+        format: *const c_char,
+        value: c_uint,
     ) -> c_int;
 }
 
@@ -143,18 +152,14 @@ unsafe extern "C" fn parse_opt(
         }
     };
     for (opt, value) in OPTIONS.iter().zip(request) {
-        let Some(value) = value else { continue };
-        // SAFETY: `n` heads a buffer of at least MAX_LEN bytes, beyond which addattr_l() does
-        // not write; `value` is read for its two bytes before the call returns.
-        let added = unsafe {
-            addattr_l(
-                n,
-                MAX_LEN,
-                c_int::from(opt.attr),
-                (&raw const value).cast(),
-                2,
-            )
+        let (payload, len): (*const c_void, c_int) = match &value {
+            None => continue,
+            Some(Value::U16(value)) => ((&raw const *value).cast(), 2),
+            Some(Value::U32(value)) => ((&raw const *value).cast(), 4),
         };
+        // SAFETY: `n` heads a buffer of at least MAX_LEN bytes, beyond which addattr_l() does
+        // not write; `len` bytes of `value` are read before the call returns.
+        let added = unsafe { addattr_l(n, MAX_LEN, c_int::from(opt.attr), payload, len) };
         if added < 0 {
             return -1;
         }
@@ -197,6 +202,18 @@ unsafe extern "C" fn print_opt(_lu: *mut LinkUtil, _file: *mut File, tb: *const 
                 // SAFETY: both are NUL-terminated, and `format` takes no argument.
                 unsafe {
                     print_color_bool(PRINT_ANY, COLOR_NONE, key.as_ptr(), format.as_ptr(), true)
+                };
+            }
+            Some(Field::Number {
+                key,
+                format,
+                number,
+                in_text,
+            }) => {
+                let output = if in_text { PRINT_ANY } else { PRINT_JSON };
+                // SAFETY: both are NUL-terminated, and `format` takes one unsigned int.
+                unsafe {
+                    print_color_uint(output, COLOR_NONE, key.as_ptr(), format.as_ptr(), number)
                 };
             }
             None => {}

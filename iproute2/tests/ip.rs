@@ -13,7 +13,8 @@ use std::{env, fs, panic};
 
 const MODES: [&str; 3] = ["l2", "l3", "l3s"];
 const FLAGS: [&str; 3] = ["bridge", "private", "vepa"];
-const USAGE: &str = "Usage: ... ipvlan_rs [ mode { l2 | l3 | l3s } ] [ private | vepa | bridge ]\n";
+const USAGE: &str = "Usage: ... ipvlan_rs [ mode { l2 | l3 | l3s } ] [ private | vepa | bridge ] \
+                     [ queue_bytes BYTES ]\n";
 
 /// The `ip` of one system, the plugin, and the probe around it.
 struct Ip {
@@ -137,6 +138,11 @@ fn mode_and_flags(mode: u16, flags: u16) -> Vec<u8> {
     [attr(1, &mode.to_ne_bytes()), attr(2, &flags.to_ne_bytes())].concat()
 }
 
+/// The module's own attribute, which in-tree ipvlan has not.
+fn queue_bytes(bytes: u32) -> Vec<u8> {
+    attr(32, &bytes.to_ne_bytes())
+}
+
 /// A kernel's RTM_NEWLINK message about one device.
 fn link(name: &str, kind: Option<&str>, data: &[u8]) -> Vec<u8> {
     let mut body = [0u8; 16]; // struct ifinfomsg
@@ -228,6 +234,17 @@ const CASES: &[Case] = &[
             }
         },
     ),
+    (
+        "queue_bytes is sent as a u32, alone or after the others",
+        |ip| {
+            let run = ip.add("ipvlan_rs queue_bytes 1048577");
+            let bytes = [8, 0, 32, 0, 1, 0, 16, 0];
+            assert_eq!(linkinfo(&run), ("ipvlan_rs", Some(&bytes[..])));
+            let run = ip.add("ipvlan_rs queue_bytes 4294967295 private mode l2");
+            let data = [mode_and_flags(0, 1), queue_bytes(u32::MAX)].concat();
+            assert_eq!(linkinfo(&run), ("ipvlan_rs", Some(&data[..])));
+        },
+    ),
     ("the order of options does not matter", |ip| {
         let (a, b) = (
             ip.add("ipvlan_rs vepa mode l2"),
@@ -271,6 +288,30 @@ const CASES: &[Case] = &[
         }
     }),
     (
+        "queue_bytes is in the text unless it is the default",
+        |ip| {
+            let show = |bytes| {
+                let data = [mode_and_flags(0, 0), queue_bytes(bytes)].concat();
+                ip.show("-d", "ipvlan_rs", &data)
+            };
+            let plain = ip.show("-d", "ipvlan_rs", &mode_and_flags(0, 0));
+            assert_eq!(show(8_388_608), plain);
+            for bytes in [262_144, 8_388_607, u32::MAX] {
+                let text = format!("mode l2 bridge queue_bytes {bytes} ");
+                assert_eq!(show(bytes), plain.replace("mode l2 bridge ", &text));
+                assert_ne!(show(bytes), plain);
+            }
+        },
+    ),
+    ("queue_bytes is in the JSON always", |ip| {
+        for bytes in [262_144, 8_388_608, u32::MAX] {
+            let data = [mode_and_flags(1, 2), queue_bytes(bytes)].concat();
+            let json = ip.show("-j -d", "ipvlan_rs", &data);
+            let info = format!(r#""info_data":{{"mode":"l3","vepa":true,"queue_bytes":{bytes}}}"#);
+            assert!(json.contains(&info), "{json}");
+        }
+    }),
+    (
         "values of a newer kernel print as for the built-in ipvlan",
         |ip| {
             for data in [mode_and_flags(3, 4), mode_and_flags(0xffff, 0xffff)] {
@@ -287,16 +328,32 @@ const CASES: &[Case] = &[
         "missing, short, long and unknown attributes are not printed",
         |ip| {
             let none: &[u8] = &[];
-            let odd = [attr(1, &[1]), attr(2, &[0, 0, 0, 0]), attr(40, &[1, 0])].concat();
+            let odd = [
+                attr(1, &[1]),
+                attr(2, &[0, 0, 0, 0]),
+                attr(32, &[1, 0]),
+                attr(33, &[1, 0, 0, 0]),
+                attr(40, &[1, 0]),
+            ]
+            .concat();
             for data in [none, &odd] {
                 let text = ip.show("-d", "ipvlan_rs", data);
                 assert!(
-                    text.contains("ipvlan_rs") && !text.contains(" mode l"),
+                    text.contains("ipvlan_rs")
+                        && !text.contains(" mode l")
+                        && !text.contains("queue_bytes"),
                     "{text}"
                 );
                 let json = ip.show("-j -d", "ipvlan_rs", data);
                 assert!(json.contains(r#""info_kind":"ipvlan_rs""#), "{json}");
-                for key in ["\"mode\":\"l", "\"bridge\"", "\"private\"", "\"vepa\""] {
+                let keys = [
+                    "\"mode\":\"l",
+                    "bridge\":",
+                    "private\":",
+                    "vepa\":",
+                    "queue_bytes",
+                ];
+                for key in keys {
                     assert!(!json.contains(key), "{json}");
                 }
             }
@@ -338,6 +395,18 @@ const CASES: &[Case] = &[
     ("a second mode is refused", |ip| {
         let text = ip.refused("ipvlan_rs mode l2 mode l3");
         assert_eq!(text, "ipvlan_rs: \"l3\": only one \"mode\" can be given\n");
+    }),
+    ("what is no number of bytes is refused", |ip| {
+        for word in ["8M", "-1", "4294967296"] {
+            let text = ip.refused(&format!("ipvlan_rs queue_bytes {word}"));
+            let want = format!("ipvlan_rs: \"queue_bytes\" cannot be \"{word}\", only a number");
+            assert!(text.starts_with(&want), "{text}");
+        }
+        let text = ip.refused("ipvlan_rs mode l2 queue_bytes");
+        assert!(
+            text.starts_with("ipvlan_rs: \"queue_bytes\" needs a number"),
+            "{text}"
+        );
     }),
     ("a second flag is refused", |ip| {
         let text = ip.refused("ipvlan_rs private vepa");

@@ -21,32 +21,79 @@ fn accepted(words: &[&'static CStr]) -> Request {
 
 #[test]
 fn nothing_given_sends_nothing() {
-    assert_eq!(accepted(&[]), [None, None]);
+    assert_eq!(accepted(&[]), [None; COUNT]);
 }
 
 #[test]
 fn modes_have_the_numbers_of_the_uapi() {
-    assert_eq!(accepted(&[c"mode", c"l2"]), [Some(0), None]);
-    assert_eq!(accepted(&[c"mode", c"l3"]), [Some(1), None]);
-    assert_eq!(accepted(&[c"mode", c"l3s"]), [Some(2), None]);
+    for (word, number) in [(c"l2", 0), (c"l3", 1), (c"l3s", 2)] {
+        let request = [Some(Value::U16(number)), None, None];
+        assert_eq!(accepted(&[c"mode", word]), request);
+    }
 }
 
 #[test]
 fn flags_have_the_numbers_of_the_uapi() {
-    assert_eq!(accepted(&[c"bridge"]), [None, Some(0)]);
-    assert_eq!(accepted(&[c"private"]), [None, Some(1)]);
-    assert_eq!(accepted(&[c"vepa"]), [None, Some(2)]);
+    for (word, number) in [(c"bridge", 0), (c"private", 1), (c"vepa", 2)] {
+        assert_eq!(accepted(&[word]), [None, Some(Value::U16(number)), None]);
+    }
+}
+
+#[test]
+fn bytes_are_any_u32_in_decimal() {
+    for (word, number) in [
+        (c"0", 0),
+        (c"262144", 262_144),
+        (c"0262144", 262_144),
+        (c"4294967295", u32::MAX),
+    ] {
+        let request = [None, None, Some(Value::U32(number))];
+        assert_eq!(accepted(&[c"queue_bytes", word]), request);
+    }
+}
+
+#[test]
+fn bytes_are_nothing_else() {
+    for word in [
+        c"",
+        c"-1",
+        c"+1",
+        c" 1",
+        c"1 ",
+        c"8M",
+        c"0x100000",
+        c"1e6",
+        c"1_000_000",
+        c"4294967296",
+        c"42949672950",
+        c"l2",
+        c"/",
+        c":",
+    ] {
+        let refusal = Refusal::Value(&OPTIONS[2], word);
+        assert_eq!(parse([c"queue_bytes", word]), Err(refusal));
+    }
 }
 
 #[test]
 fn order_is_free() {
-    assert_eq!(accepted(&[c"mode", c"l3", c"vepa"]), [Some(1), Some(2)]);
-    assert_eq!(accepted(&[c"vepa", c"mode", c"l3"]), [Some(1), Some(2)]);
+    let words = [c"mode", c"l3", c"vepa", c"queue_bytes", c"500000"];
+    let request = [
+        Some(Value::U16(1)),
+        Some(Value::U16(2)),
+        Some(Value::U32(500_000)),
+    ];
+    assert_eq!(accepted(&words), request);
+    let [mode, l3, vepa, queue_bytes, bytes] = words;
+    assert_eq!(accepted(&[queue_bytes, bytes, vepa, mode, l3]), request);
+    assert_eq!(accepted(&[vepa, queue_bytes, bytes, mode, l3]), request);
 }
 
 #[test]
 fn abbreviations_are_unknown() {
-    for word in [c"m", c"mod", c"modes", c"MODE", c"priv", c"he", c""] {
+    for word in [
+        c"m", c"mod", c"modes", c"MODE", c"priv", c"queue", c"he", c"",
+    ] {
         assert_eq!(parse([word, c"l2"]), Err(Refusal::Unknown(word)));
     }
 }
@@ -54,6 +101,7 @@ fn abbreviations_are_unknown() {
 #[test]
 fn a_word_is_not_a_key() {
     assert_eq!(parse([c"l2"]), Err(Refusal::Unknown(c"l2")));
+    assert_eq!(parse([c"1"]), Err(Refusal::Unknown(c"1")));
     assert_eq!(
         parse([c"mode", c"private"]),
         Err(Refusal::Value(&OPTIONS[0], c"private"))
@@ -71,7 +119,7 @@ fn a_word_is_not_a_key() {
 
 #[test]
 fn a_repetition_is_refused_even_with_the_same_value() {
-    let [mode, flags] = &OPTIONS;
+    let [mode, flags, queue] = &OPTIONS;
     assert_eq!(
         parse([c"mode", c"l2", c"mode", c"l2"]),
         Err(Refusal::Repeated(mode, c"l2"))
@@ -87,6 +135,10 @@ fn a_repetition_is_refused_even_with_the_same_value() {
     assert_eq!(
         parse([c"bridge", c"bridge"]),
         Err(Refusal::Repeated(flags, c"bridge"))
+    );
+    assert_eq!(
+        parse([c"queue_bytes", c"300000", c"queue_bytes", c"400000"]),
+        Err(Refusal::Repeated(queue, c"400000"))
     );
 }
 
@@ -109,6 +161,19 @@ fn refusals_name_the_word_and_the_choices() {
         "ipvlan_rs: \"vepa\": only one of private | vepa | bridge can be given\n"
     );
     assert_eq!(
+        refused(&[c"queue_bytes"]),
+        "ipvlan_rs: \"queue_bytes\" needs a number of bytes in decimal digits, below 4294967296\n"
+    );
+    assert_eq!(
+        refused(&[c"queue_bytes", c"8M"]),
+        "ipvlan_rs: \"queue_bytes\" cannot be \"8M\", \
+         only a number of bytes in decimal digits, below 4294967296\n"
+    );
+    assert_eq!(
+        refused(&[c"queue_bytes", c"1", c"queue_bytes", c"2"]),
+        "ipvlan_rs: \"2\": only one \"queue_bytes\" can be given\n"
+    );
+    assert_eq!(
         refused(&[c"foo"]),
         format!("ipvlan_rs: unknown option \"foo\"\n{}", usage())
     );
@@ -117,8 +182,18 @@ fn refusals_name_the_word_and_the_choices() {
 
 #[test]
 fn usage_lists_every_option() {
-    let first = "Usage: ... ipvlan_rs [ mode { l2 | l3 | l3s } ] [ private | vepa | bridge ]\n";
+    let first = "Usage: ... ipvlan_rs [ mode { l2 | l3 | l3s } ] [ private | vepa | bridge ] \
+                 [ queue_bytes BYTES ]\n";
     assert!(usage().starts_with(first), "{}", usage());
+}
+
+#[test]
+fn usage_gives_the_default_that_output_leaves_out() {
+    let Syntax::Bytes { default, .. } = OPTIONS[2].syntax else {
+        panic!("not a number: {:?}", OPTIONS[2]);
+    };
+    let want = format!("starts with {default}.\n");
+    assert!(usage().ends_with(&want), "{}", usage());
 }
 
 fn shown(attr: usize, value: u16) -> Option<Field> {
@@ -153,11 +228,33 @@ fn flags_are_shown_by_their_bits() {
 }
 
 #[test]
-fn only_a_u16_is_shown() {
+fn bytes_are_in_the_text_unless_they_are_the_default() {
+    let number = |number, in_text| {
+        Some(Field::Number {
+            key: c"queue_bytes",
+            format: c"queue_bytes %u ",
+            number,
+            in_text,
+        })
+    };
+    let shown = |value: u32| show(&OPTIONS[2], &value.to_ne_bytes());
+    assert_eq!(shown(8_388_608), number(8_388_608, false));
+    assert_eq!(shown(8_388_607), number(8_388_607, true));
+    assert_eq!(shown(0), number(0, true));
+    assert_eq!(shown(u32::MAX), number(u32::MAX, true));
+}
+
+#[test]
+fn only_the_right_length_is_shown() {
     for opt in &OPTIONS {
-        for payload in [&[][..], &[1], &[1, 0, 0], &[1, 0, 0, 0]] {
-            assert_eq!(show(opt, payload), None);
+        let right = match opt.syntax {
+            Syntax::Bytes { .. } => 4,
+            Syntax::Keyed { .. } | Syntax::Bare { .. } => 2,
+        };
+        for len in (0..10).filter(|len| *len != right) {
+            assert_eq!(show(opt, &[1; 10][..len]), None);
         }
+        assert!(show(opt, &[1; 10][..right]).is_some());
     }
 }
 
