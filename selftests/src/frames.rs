@@ -139,6 +139,33 @@ pub fn icmp6(
     ethernet(from, to, 0x86dd, &packet)
 }
 
+/// The IPv4 frame with options, padded to whole words, after its header; lengths and header checksum follow.
+pub fn with_options(frame: &[u8], options: &[u8]) -> Vec<u8> {
+    let mut options = options.to_vec();
+    options.resize(options.len().next_multiple_of(4), 0);
+    let mut out = frame.to_vec();
+    out.splice(34..34, options.iter().copied());
+    out[14] = 0x40 | (5 + options.len() / 4) as u8;
+    let total = (out.len() - 14) as u16;
+    out[16..18].copy_from_slice(&total.to_be_bytes());
+    header_checksum(&mut out);
+    out
+}
+
+/// Sets "don't fragment" in an IPv4 frame.
+pub fn dont_fragment(frame: &mut [u8]) {
+    frame[20] |= 0x40;
+    header_checksum(frame);
+}
+
+/// Recomputes the header checksum of an IPv4 frame.
+pub fn header_checksum(frame: &mut [u8]) {
+    let end = 14 + usize::from(frame[14] & 0xf) * 4;
+    frame[24..26].fill(0);
+    let sum = internet_checksum(&frame[14..end]);
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+}
+
 /// The one's complement sum of RFC 1071.
 pub fn internet_checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = 0;

@@ -46,6 +46,32 @@ const COMPLAINTS: &[&str] = &[
 pub struct Line(pub String);
 
 impl Line {
+    /// Registers, code bytes and guesses of a crash dump, which tell less than the space they take.
+    pub fn is_dump_detail(&self) -> bool {
+        const DETAILS: &[&str] = &[
+            "RAX:",
+            "RDX:",
+            "RBP:",
+            "RSP:",
+            "R10:",
+            "R13:",
+            "FS:",
+            "CS:",
+            "CR2:",
+            "PKRU:",
+            "Code:",
+            "Tainted:",
+            "Modules linked in:",
+            "Hardware name:",
+            "DR0:",
+            "DR3:",
+            "<TASK>",
+            "</TASK>",
+            "CPU:",
+        ];
+        self.0.contains(" ? ") || DETAILS.iter().any(|d| self.0.trim_start().starts_with(d))
+    }
+
     /// Whether this line reports a defect of the kernel.
     pub fn is_complaint(&self) -> bool {
         COMPLAINTS.iter().any(|c| self.0.contains(c))

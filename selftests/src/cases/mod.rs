@@ -2,6 +2,7 @@
 //! The cases, by topic.
 
 mod address;
+mod counters;
 mod l2;
 mod l3;
 mod link;
@@ -10,6 +11,8 @@ mod master;
 mod mode;
 mod mtu;
 mod multicast;
+mod namespace;
+mod scrub;
 mod state;
 mod stream;
 mod unload;
@@ -33,7 +36,9 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         multicast::CASES,
         l2::CASES,
         l3::CASES,
+        counters::CASES,
         stream::CASES,
+        namespace::CASES,
         unload::CASES,
     ]
     .into_iter()

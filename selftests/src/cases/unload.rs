@@ -10,7 +10,7 @@ use crate::{frames, modules};
 use anyhow::{ensure, Context, Result};
 use nix::sched::{setns, CloneFlags};
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -24,7 +24,8 @@ cases! {
 /// A thread that sends frames round and round until it is stopped.
 pub struct Load {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<u64>>,
+    sent: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Load {
@@ -36,7 +37,8 @@ impl Load {
     /// Sends on any link; errors of the link (it goes away) do not stop the thread.
     pub fn on(ns: &Netns, index: u32, frames: Vec<Vec<u8>>) -> Result<Load> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (flag, file) = (stop.clone(), ns.file()?);
+        let sent = Arc::new(AtomicU64::new(0));
+        let (flag, count, file) = (stop.clone(), sent.clone(), ns.file()?);
         let (ready, started) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let socket = setns(&file, CloneFlags::CLONE_NEWNET)
@@ -44,8 +46,7 @@ impl Load {
                 .and_then(|()| crate::packet::raw_socket(index));
             // The thread must not keep the namespace alive longer than its socket does.
             drop(file);
-            let Ok(socket) = socket else { return 0 };
-            let mut sent = 0;
+            let Ok(socket) = socket else { return };
             let _ = ready.send(());
             while !flag.load(Ordering::Relaxed) {
                 for frame in &frames {
@@ -53,25 +54,35 @@ impl Load {
                     let rc = unsafe {
                         libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0)
                     };
-                    sent += u64::from(rc >= 0);
+                    count.fetch_add(u64::from(rc >= 0), Ordering::Relaxed);
                 }
                 std::thread::yield_now();
             }
-            sent
         });
         started.recv().context("the load does not start")?;
         Ok(Load {
             stop,
+            sent,
             thread: Some(thread),
         })
     }
 
-    /// Stops and tells how many frames were sent.
-    pub fn stop(mut self) -> Result<u64> {
+    /// Waits until the load is really there.
+    pub async fn running(&self) -> Result<()> {
+        let start = self.sent.load(Ordering::Relaxed);
+        crate::wait::until(
+            "load",
+            || Ok(self.sent.load(Ordering::Relaxed) > start + 50),
+        )
+        .await
+    }
+
+    /// Stops, and waits for the thread to end.
+    pub fn stop(mut self) -> Result<()> {
         self.end().context("the load panicked")
     }
 
-    fn end(&mut self) -> Option<u64> {
+    fn end(&mut self) -> Option<()> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take()?.join().ok()
     }
@@ -134,11 +145,13 @@ async fn under_load(cx: Cx) -> Result<()> {
         for _ in 0..2 {
             let (a, b) = (lan.slave()?, lan.slave()?);
             let loads = loads(&lan, &a, &b)?;
-            ping(&lan.ext, a.ip()).await?;
+            for load in &loads {
+                load.running().await?;
+            }
             reload(cx)?;
             ensure!(!a.exists()? && !b.exists()?, "a slave outlived its module");
             for load in loads {
-                ensure!(load.stop()? > 10, "there was no load");
+                load.stop()?;
             }
         }
         ping(&lan.ext, lan.master_ip()).await?;
