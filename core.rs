@@ -38,9 +38,11 @@ use crate::{
     },
     net::{
         device::NetDevice,
-        driver::{
-            DriverRef,
-            Softirq, //
+        driver::DriverRef,
+        packet::{
+            DropReason,
+            Ethernet,
+            Xmit, //
         },
         route::{
             self,
@@ -53,14 +55,10 @@ use crate::{
             RxResult,
             RxSkb, //
         },
-        skbuff::{
-            DropReason,
-            Ethernet,
-            Skb,
-            Xmit, //
-        },
+        skbuff::Skb,
+        softirq::Softirq, //
     },
-    port::Port,
+    port::Port, //
 };
 
 /// Parses the packet whose network header begins `offset` bytes into the data, pulling what that takes.

@@ -13,30 +13,30 @@ use crate::{
     multicast::SharedFilter,
     net::{
         device::{
-            DeviceRef,
             Features,
             Mac,
-            NetDevice,
+            NetDevice, //
+        },
+        device_ref::{
+            DeviceRef,
             UpperLink, //
         },
         driver::{
             AddressLists,
             Driver,
             NewDevice,
-            Softirq,
             Stats64, //
         },
         features,
         list::Ticket,
         ops::Tables,
+        packet::Xmit,
         rtnl::{
             Rtnl,
             RtnlCell, //
         },
-        skbuff::{
-            Skb,
-            Xmit, //
-        },
+        skbuff::Skb,
+        softirq::Softirq, //
     },
     port::Port,
     sync::{

@@ -25,7 +25,10 @@ use crate::{
     },
     master_has_priority,
     net::{
-        device::NetDevice,
+        device::{
+            NetDevice,
+            Relay, //
+        },
         driver::DriverRef,
         extack::ExtAck,
         inet::{
@@ -44,11 +47,10 @@ use crate::{
             DeviceEventKind,
             Devices,
             Listener,
-            Relay,
             Validators4,
             Validators6, //
         },
-        rtnl::Rtnl,
+        rtnl::Rtnl, //
     },
     port::Port,
     sync::{
@@ -59,7 +61,7 @@ use crate::{
 use kernel::{
     alloc::Flags,
     fmt,
-    prelude::*, //
+    prelude::*,
 };
 
 /// The listener on all chains.

@@ -20,23 +20,23 @@ use crate::{
     },
     net::{
         device::{
-            DeviceRef,
             Mac,
             NetDevice, //
         },
-        driver::Softirq,
+        device_ref::DeviceRef,
         list::DeviceList,
+        packet::{
+            DropReason,
+            Ethernet,
+            PacketType,
+            Xmit, //
+        },
         queue::{
             Queued,
             SkbQueue, //
         },
-        skbuff::{
-            DropReason,
-            Ethernet,
-            PacketType,
-            Skb,
-            Xmit, //
-        },
+        skbuff::Skb,
+        softirq::Softirq, //
     },
     sync::{
         lock::SpinLockBh,

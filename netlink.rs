@@ -23,22 +23,24 @@ use crate::{
         },
     },
     net::{
+        attr::{
+            ifla,
+            AttrType,
+            AttrWriter,
+            Attrs, //
+        },
         device::NetDevice,
         driver::DriverRef,
         extack::ExtAck,
         link::{
-            ifla,
-            AttrType,
-            AttrWriter,
-            Attrs,
             LinkKind,
             LinkOps,
             NewLink, //
         },
         list::DeviceList,
-        rtnl::Rtnl,
+        rtnl::Rtnl, //
     },
-    port::Port,
+    port::Port, //
 };
 use kernel::prelude::*;
 

@@ -30,10 +30,8 @@ use crate::{
     },
     multicast::Flood,
     net::{
-        device::{
-            DeviceRef,
-            NetDevice, //
-        },
+        device::NetDevice,
+        device_ref::DeviceRef,
         driver::DriverRef,
         extack::ExtAck,
         route::random_words,
@@ -41,7 +39,7 @@ use crate::{
             Rtnl,
             RtnlCell, //
         },
-        rx_handler::RxRegistration,
+        rx_handler::RxRegistration, //
     },
     sync::{
         ida::Ida,

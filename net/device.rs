@@ -5,27 +5,21 @@
 use super::{
     extack::ExtAck,
     netns::Net,
-    notifier::Relay,
     rtnl::Rtnl, //
 };
 use crate::{
     sync::rcu::RcuRead,
     sys, //
 };
-use core::{
-    mem::MaybeUninit,
-    ops::Deref,
-    ptr::{
-        self,
-        addr_of,
-        NonNull, //
-    },
+use core::ptr::{
+    self,
+    addr_of, //
 };
 use kernel::{
     error::to_result,
     fmt::{
         self,
-        Write as _, //
+        Write as _,
     },
     prelude::*,
     types::Opaque, //
@@ -184,19 +178,6 @@ impl NetDevice {
         })
     }
 
-    /// Takes a counted reference. Any context.
-    pub(crate) fn hold(&self) -> DeviceRef {
-        let mut tracker = MaybeUninit::zeroed();
-        // SAFETY: The device is alive, so its count is not zero. The tracker is only an identifier and may move.
-        unsafe { sys::ipvlan_rs_netdev_hold(self.as_ptr(), tracker.as_mut_ptr()) };
-        DeviceRef {
-            // SAFETY: A reference is never null.
-            dev: unsafe { NonNull::new_unchecked(self.as_ptr()) },
-            // SAFETY: The kernel wrote it, or it is a type without content that zero is valid for.
-            tracker: unsafe { tracker.assume_init() },
-        }
-    }
-
     /// Whether `IFF_NOARP` is set.
     pub(crate) fn is_noarp(&self) -> bool {
         self.flags() & sys::net_device_flags_IFF_NOARP != 0
@@ -345,81 +326,6 @@ impl NetDevice {
             sys::dev_mc_unsync(self.as_ptr(), upper.as_ptr());
         }
     }
-
-    /// Makes this device an upper device of `lower`.
-    ///
-    /// # Errors
-    ///
-    /// What `netdev_upper_dev_link()` returns: loops and too deep stacks among others.
-    pub(crate) fn link_to(
-        &self,
-        lower: &NetDevice,
-        extack: ExtAck<'_>,
-        _rtnl: &Rtnl,
-    ) -> Result<UpperLink> {
-        // SAFETY: RTNL is held; both devices are registered.
-        to_result(unsafe {
-            sys::netdev_upper_dev_link(lower.as_ptr(), self.as_ptr(), extack.as_ptr())
-        })?;
-        Ok(UpperLink {
-            lower: lower.hold(),
-            upper: self.hold(),
-        })
-    }
-}
-
-/// That one device lies above another. It holds references to both, so it must be [taken back](Self::unlink) before the
-/// core waits for their last users: in the upper device's `dellink` or `ndo_uninit`.
-#[must_use = "the devices can only go once the link is taken back"]
-pub(crate) struct UpperLink {
-    lower: DeviceRef,
-    upper: DeviceRef,
-}
-
-impl UpperLink {
-    /// Undoes the link.
-    pub(crate) fn unlink(self, _rtnl: &Rtnl) {
-        // SAFETY: RTNL is held; the two were linked, and `self` is gone after this.
-        unsafe { sys::netdev_upper_dev_unlink(self.lower.as_ptr(), self.upper.as_ptr()) };
-    }
-}
-
-/// A counted reference: the device's memory stays, and its unregistration waits.
-///
-/// # Invariants
-///
-/// Owns one reference, taken with `tracker`.
-pub(crate) struct DeviceRef {
-    dev: NonNull<sys::net_device>,
-    tracker: sys::netdevice_tracker,
-}
-
-// SAFETY: Reference counts are per device, not per task.
-unsafe impl Send for DeviceRef {}
-// SAFETY: Gives out `&NetDevice` only.
-unsafe impl Sync for DeviceRef {}
-
-impl Deref for DeviceRef {
-    type Target = NetDevice;
-
-    #[inline]
-    fn deref(&self) -> &NetDevice {
-        // SAFETY: By the type invariant the device lives as long as `self`.
-        unsafe { NetDevice::from_ptr(self.dev.as_ptr()) }
-    }
-}
-
-impl Clone for DeviceRef {
-    fn clone(&self) -> Self {
-        self.hold()
-    }
-}
-
-impl Drop for DeviceRef {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant the reference is ours to give back.
-        unsafe { sys::ipvlan_rs_netdev_put(self.dev.as_ptr(), &raw mut self.tracker) };
-    }
 }
 
 const IFNAMSIZ: usize = sys::IFNAMSIZ as usize;
@@ -433,5 +339,41 @@ impl kernel::fmt::Display for Name {
             f.write_char(char::from(byte))?;
         }
         Ok(())
+    }
+}
+
+/// Events that come with nothing but their device, so that they can be sent on for others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Relay {
+    /// Its address changed.
+    ChangeAddress,
+    /// Peers should be told of its addresses again.
+    NotifyPeers,
+    /// A bond has changed its active port.
+    BondingFailover,
+    /// Multicast memberships should be reported again.
+    ResendIgmp,
+}
+
+impl Relay {
+    pub(super) fn to_raw(self) -> usize {
+        // CAST: A small positive number.
+        (match self {
+            Self::ChangeAddress => sys::netdev_cmd_NETDEV_CHANGEADDR,
+            Self::NotifyPeers => sys::netdev_cmd_NETDEV_NOTIFY_PEERS,
+            Self::BondingFailover => sys::netdev_cmd_NETDEV_BONDING_FAILOVER,
+            Self::ResendIgmp => sys::netdev_cmd_NETDEV_RESEND_IGMP,
+        }) as usize
+    }
+}
+
+impl Net {
+    /// The device with this index, if there is one.
+    pub(crate) fn device<'a>(&'a self, index: u32, _rtnl: &'a Rtnl) -> Option<&'a NetDevice> {
+        let index = i32::try_from(index).ok()?;
+        // SAFETY: RTNL is held, which the look-up asks for.
+        let dev = unsafe { sys::__dev_get_by_index(self.as_ptr(), index) };
+        // SAFETY: A registered device stays so while RTNL is held.
+        (!dev.is_null()).then(|| unsafe { NetDevice::from_ptr(dev) })
     }
 }

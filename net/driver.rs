@@ -4,24 +4,19 @@
 
 use super::{
     device::{
-        DeviceRef,
         Features,
         Mac,
         NetDevice, //
     },
+    device_ref::DeviceRef,
     ops::Tables,
+    packet::Xmit,
     rtnl::Rtnl,
-    skbuff::{
-        Skb,
-        Xmit, //
-    },
+    skbuff::Skb,
+    softirq::Softirq, //
 };
 use crate::{
-    sync::{
-        marked::Marked,
-        percpu::BhOff,
-        rcu::RcuRead, //
-    },
+    sync::marked::Marked,
     sys, //
 };
 use core::{
@@ -103,42 +98,6 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
 
     /// `ethtool -s … msglvl`.
     fn msglevel(private: &Self::Private) -> &Marked<u32>;
-}
-
-/// What holds while a transmit or a receive callback runs: bottom halves are off, which is also a read-side critical
-/// section.
-pub(crate) struct Softirq {
-    /// Reader of RCU.
-    pub(crate) rcu: RcuRead,
-    /// Owner of this CPU's softirq data.
-    pub(crate) bh: BhOff,
-}
-
-impl Softirq {
-    /// # Safety
-    ///
-    /// Bottom halves must be disabled, and a read-side section last, until the witness is gone. Lend it by reference
-    /// only.
-    #[inline]
-    pub(super) const unsafe fn assume() -> Self {
-        // SAFETY: By the safety requirements.
-        unsafe {
-            Self {
-                rcu: RcuRead::assume(),
-                bh: BhOff::assume(),
-            }
-        }
-    }
-
-    /// Runs `f` with bottom halves disabled, as a reader. Process and softirq context.
-    pub(crate) fn with<R>(f: impl FnOnce(&Softirq) -> R) -> R {
-        let _rcu = RcuRead::lock();
-        BhOff::with(|_| {
-            // SAFETY: Both hold until this closure returns.
-            let cx = unsafe { Self::assume() };
-            f(&cx)
-        })
-    }
 }
 
 /// The private area of a device (`netdev_priv()`): empty when the core has zeroed it, live from `ndo_init` on.

@@ -5,7 +5,9 @@
 //! Knows nothing of the driver. What C promises a callback (a lock that is held, a read-side section, a device that lives
 //! as long as the call) arrives as a witness or a lifetime; what must be undone is a value whose drop undoes it.
 
+pub(crate) mod attr;
 pub(crate) mod device;
+pub(crate) mod device_ref;
 pub(crate) mod driver;
 pub(crate) mod extack;
 pub(crate) mod features;
@@ -16,8 +18,10 @@ pub(crate) mod log;
 pub(crate) mod netns;
 pub(crate) mod notifier;
 pub(crate) mod ops;
+pub(crate) mod packet;
 pub(crate) mod queue;
 pub(crate) mod route;
 pub(crate) mod rtnl;
 pub(crate) mod rx_handler;
 pub(crate) mod skbuff;
+pub(crate) mod softirq;

@@ -2,10 +2,6 @@
 
 //! Network namespaces.
 
-use super::{
-    device::NetDevice,
-    rtnl::Rtnl, //
-};
 use crate::sys;
 use core::ptr;
 use kernel::types::Opaque;
@@ -44,14 +40,5 @@ impl Net {
                 sys::CAP_NET_ADMIN as i32,
             )
         }
-    }
-
-    /// The device with this index, if there is one.
-    pub(crate) fn device<'a>(&'a self, index: u32, _rtnl: &'a Rtnl) -> Option<&'a NetDevice> {
-        let index = i32::try_from(index).ok()?;
-        // SAFETY: RTNL is held, which the look-up asks for.
-        let dev = unsafe { sys::__dev_get_by_index(self.as_ptr(), index) };
-        // SAFETY: A registered device stays so while RTNL is held.
-        (!dev.is_null()).then(|| unsafe { NetDevice::from_ptr(dev) })
     }
 }

@@ -5,7 +5,8 @@
 use super::{
     device::{
         Mac,
-        NetDevice, //
+        NetDevice,
+        Relay, //
     },
     extack::ExtAck,
     inet::{
@@ -182,31 +183,6 @@ pub(crate) enum DeviceEventKind {
     PreTypeChange,
     /// What the devices above it may want to hear too.
     Relayed(Relay),
-}
-
-/// Events that come with nothing but their device, so that they can be sent on for others.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Relay {
-    /// Its address changed.
-    ChangeAddress,
-    /// Peers should be told of its addresses again.
-    NotifyPeers,
-    /// A bond has changed its active port.
-    BondingFailover,
-    /// Multicast memberships should be reported again.
-    ResendIgmp,
-}
-
-impl Relay {
-    pub(super) fn to_raw(self) -> usize {
-        // CAST: A small positive number.
-        (match self {
-            Self::ChangeAddress => sys::netdev_cmd_NETDEV_CHANGEADDR,
-            Self::NotifyPeers => sys::netdev_cmd_NETDEV_NOTIFY_PEERS,
-            Self::BondingFailover => sys::netdev_cmd_NETDEV_BONDING_FAILOVER,
-            Self::ResendIgmp => sys::netdev_cmd_NETDEV_RESEND_IGMP,
-        }) as usize
-    }
 }
 
 impl DeviceEventKind {

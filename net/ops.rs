@@ -11,11 +11,11 @@ use super::{
         AddressLists,
         Driver,
         PrivCell,
-        Softirq,
         Stats64, //
     },
     rtnl::Rtnl,
-    skbuff::Skb, //
+    skbuff::Skb,
+    softirq::Softirq, //
 };
 use crate::sys;
 use core::{
@@ -24,7 +24,7 @@ use core::{
 };
 use kernel::{
     error::from_result,
-    prelude::*, //
+    prelude::*,
 };
 
 /// `net_device_ops`, `header_ops` and `ethtool_ops` of driver `D`. For one `static` a driver.

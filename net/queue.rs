@@ -3,7 +3,7 @@
 //! A queue of packets between softirq and process context, bounded in bytes.
 
 use super::{
-    device::DeviceRef,
+    device_ref::DeviceRef,
     skbuff::Skb, //
 };
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
 };
 use core::{
     mem::{
-        align_of, //
-        size_of,
+        align_of,
+        size_of, //
     },
     ptr::{
         self,
@@ -25,7 +25,7 @@ use core::{
 };
 use kernel::{
     alloc::AllocError,
-    prelude::*, //
+    prelude::*,
 };
 
 /// A packet that waits, and what belongs to it: the device that it came by, held because a queued packet outlives the

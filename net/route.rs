@@ -4,18 +4,18 @@
 
 use super::{
     device::NetDevice,
-    driver::Softirq,
-    skbuff::{
+    packet::{
         DropReason,
-        Skb,
         Xmit, //
     },
+    skbuff::Skb,
+    softirq::Softirq, //
 };
 use crate::sys;
 use core::ptr;
 use kernel::{
     bindings,
-    prelude::*, //
+    prelude::*,
 };
 
 /// The part of an IPv4 header that a route depends on.

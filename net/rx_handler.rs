@@ -5,12 +5,12 @@
 use super::{
     device::{
         field,
-        DeviceRef,
         NetDevice, //
     },
-    driver::Softirq,
+    device_ref::DeviceRef,
     rtnl::Rtnl,
-    skbuff::Skb, //
+    skbuff::Skb,
+    softirq::Softirq, //
 };
 use crate::sys;
 use core::{

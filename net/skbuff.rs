@@ -3,12 +3,15 @@
 //! Socket buffers: owned packets that are consumed exactly once.
 
 use super::{
-    device::{
-        DeviceRef,
-        Mac,
-        NetDevice, //
+    device::NetDevice,
+    device_ref::DeviceRef,
+    packet::{
+        DropReason,
+        Ethernet,
+        PacketType,
+        Xmit, //
     },
-    driver::Softirq, //
+    softirq::Softirq, //
 };
 use crate::{
     sync::rcu::RcuRead,
@@ -22,73 +25,7 @@ use core::{
     },
     slice, //
 };
-use kernel::{
-    bindings,
-    prelude::*, //
-};
-
-/// Why a packet is dropped, for `drop_monitor` and the `skb:kfree_skb` tracepoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum DropReason {
-    /// Nothing better fits.
-    NotSpecified = sys::skb_drop_reason_SKB_DROP_REASON_NOT_SPECIFIED,
-    /// Shorter than its headers.
-    PacketTooSmall = sys::skb_drop_reason_SKB_DROP_REASON_PKT_TOO_SMALL,
-    /// The receiving device is not up.
-    DeviceReady = sys::skb_drop_reason_SKB_DROP_REASON_DEV_READY,
-    /// Headers contradict themselves.
-    BadHeader = sys::skb_drop_reason_SKB_DROP_REASON_IP_INHDR,
-    /// Not a protocol that is handled here.
-    UnhandledProtocol = sys::skb_drop_reason_SKB_DROP_REASON_UNHANDLED_PROTO,
-    /// No route.
-    NoRoute = sys::skb_drop_reason_SKB_DROP_REASON_IP_OUTNOROUTES,
-    /// Transmits nested too deeply.
-    Recursion = sys::skb_drop_reason_SKB_DROP_REASON_RECURSION_LIMIT,
-    /// A queue is full.
-    FullRing = sys::skb_drop_reason_SKB_DROP_REASON_FULL_RING,
-}
-
-/// What a transmit returns: `NET_XMIT_*` or a negative errno. The packet is consumed in any case.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub(crate) struct Xmit(i32);
-
-impl Xmit {
-    /// Sent, or as good as.
-    pub(crate) const SUCCESS: Self = Self(sys::NET_XMIT_SUCCESS as i32);
-    /// Dropped.
-    pub(crate) const DROP: Self = Self(sys::NET_XMIT_DROP as i32);
-
-    /// Dropped, with an errno that the sending socket sees.
-    pub(crate) fn error(error: Error) -> Self {
-        Self(error.to_errno())
-    }
-
-    /// What a C function said.
-    pub(super) const fn from_raw(code: i32) -> Self {
-        Self(code)
-    }
-
-    pub(super) const fn to_raw(self) -> i32 {
-        self.0
-    }
-
-    /// Whether the packet counts as sent: congestion on the way (`NET_XMIT_CN`) does not lose it.
-    pub(crate) const fn is_sent(self) -> bool {
-        self.0 == sys::NET_XMIT_SUCCESS as i32 || self.0 == sys::NET_XMIT_CN as i32
-    }
-}
-
-/// What kind of destination a received frame has, of `pkt_type`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum PacketType {
-    /// To everybody.
-    Broadcast = sys::PACKET_BROADCAST as u8,
-    /// To a group.
-    Multicast = sys::PACKET_MULTICAST as u8,
-}
+use kernel::bindings;
 
 /// A socket buffer that is owned. Dropping it frees it with [`DropReason::NotSpecified`].
 ///
@@ -417,36 +354,5 @@ impl Drop for Skb {
                 DropReason::NotSpecified as u32,
             )
         };
-    }
-}
-
-/// The addresses of an Ethernet header.
-#[derive(Clone, Copy)]
-pub(crate) struct Ethernet {
-    /// Destination.
-    pub(crate) dest: Mac,
-    /// Source.
-    pub(crate) source: Mac,
-}
-
-impl Ethernet {
-    /// # Safety
-    ///
-    /// 14 bytes can be read at `ptr`.
-    #[inline]
-    unsafe fn read(ptr: *const u8) -> Self {
-        // SAFETY: By the safety requirements.
-        unsafe {
-            Self {
-                dest: ptr.cast::<Mac>().read(),
-                source: ptr.add(6).cast::<Mac>().read(),
-            }
-        }
-    }
-
-    /// Whether the destination is a group: multicast or broadcast.
-    #[inline]
-    pub(crate) const fn is_group(&self) -> bool {
-        self.dest[0] & 1 != 0
     }
 }
