@@ -61,7 +61,7 @@ use crate::{
 use kernel::{
     alloc::Flags,
     fmt,
-    prelude::*,
+    prelude::*, //
 };
 
 /// The listener on all chains.
