@@ -101,6 +101,10 @@ step() {
 	set -e
 	{ kill "$tick" && wait "$tick"; } 2>/dev/null || true
 	[[ ! -t 1 ]] || printf '\r\e[K'
+	if ((rc == 130 || rc == 143)); then
+		printf '  %s: interrupted after %d s; what was complete is kept\n' "$name" $(($(now) - begun)) >&2
+		exit $rc
+	fi
 	if ((rc != 0)); then
 		printf '  %s%s: failed%s after %d s\n' "$RED" "$name" "$PLAIN" $(($(now) - begun)) >&2
 		tail -n 20 -- "$log" | sed 's/^/    | /' >&2
