@@ -29,10 +29,16 @@
 //! | null into a slot: [`Table::remove_if`], then the drop of the box | the slot, and the entry until the end of the section | a grace period: whoever loaded the old pointer is waited for |
 //! | the table's word, then `wait_for_readers` | the word, and the old array until the end of the section | a grace period, as above |
 //!
+//! "Dependent" is the address dependency that the kernel's memory model honours after a marked load; the host build,
+//! whose language has no such ordering, uses acquire.
+//!
 //! During a resize, entries of the part already copied are in both arrays: insertion and removal change both under the
 //! lock. So an entry that is in the table throughout is found by every lookup, in whichever array it looks. A removal
 //! that happens after a new array was published leaves the old one as it is; who still reads that one began before, and
 //! the entry's own grace period waits for them.
+//!
+//! `host/tests/loom.rs` checks this against all interleavings of a few operations; each of the orderings and grace
+//! periods above, when weakened, makes a model there fail.
 
 // The same file is compiled into the crate of the host tests, and is more general than its present user.
 #![allow(dead_code, unreachable_pub)]
