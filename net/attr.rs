@@ -10,7 +10,7 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    prelude::*,
+    prelude::*, //
 };
 
 /// The attribute numbers that every link has.

@@ -19,7 +19,7 @@ use kernel::{
     error::to_result,
     fmt::{
         self,
-        Write as _,
+        Write as _, //
     },
     prelude::*,
     types::Opaque, //

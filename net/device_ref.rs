@@ -15,7 +15,7 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    prelude::*,
+    prelude::*, //
 };
 
 impl NetDevice {

@@ -24,7 +24,7 @@ use core::{
 };
 use kernel::{
     error::from_result,
-    prelude::*,
+    prelude::*, //
 };
 
 /// `net_device_ops`, `header_ops` and `ethtool_ops` of driver `D`. For one `static` a driver.

@@ -25,7 +25,7 @@ use core::{
 };
 use kernel::{
     alloc::AllocError,
-    prelude::*,
+    prelude::*, //
 };
 
 /// A packet that waits, and what belongs to it: the device that it came by, held because a queued packet outlives the

@@ -15,7 +15,7 @@ use crate::sys;
 use core::ptr;
 use kernel::{
     bindings,
-    prelude::*,
+    prelude::*, //
 };
 
 /// The part of an IPv4 header that a route depends on.

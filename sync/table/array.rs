@@ -7,7 +7,7 @@ use super::{
         self,
         AllocError, //
     },
-    line::Line,
+    line::Line, //
 };
 use core::{
     ptr::{
