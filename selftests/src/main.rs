@@ -35,6 +35,15 @@ mod stream;
 mod wait;
 
 fn main() -> std::process::ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(cases::permission::TENANT) {
+        return match cases::permission::tenant_main() {
+            Ok(()) => std::process::ExitCode::SUCCESS,
+            Err(e) => {
+                println!("-1 {e:#}");
+                std::process::ExitCode::FAILURE
+            }
+        };
+    }
     let pid1 = std::process::id() == 1;
     if pid1 {
         if let Err(e) = init::set_up() {

@@ -57,6 +57,15 @@ impl Netns {
         })))
     }
 
+    /// A namespace that somebody else made.
+    pub fn at(file: File) -> Result<Netns> {
+        let nl = on_thread(|| {
+            setns(&file, CloneFlags::CLONE_NEWNET).context("setns")?;
+            Nl::new()
+        })?;
+        Ok(Netns(Rc::new(Inner { file, nl })))
+    }
+
     /// Runs `f` on a thread of its own inside the namespace.
     pub fn enter<T: Send>(&self, f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let file = &self.0.file;

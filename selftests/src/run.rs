@@ -219,6 +219,9 @@ impl State {
                 );
             }
         }
+        for (row, why) in rows::skipped() {
+            println!("# no case for {row:?}: {why}");
+        }
         for name in &self.ktap.failed {
             println!("# failed: {name}");
         }

@@ -73,7 +73,7 @@ fn stats(slave: &Slave) -> Result<Stats64> {
 }
 
 /// Waits until what the kernel sends on its own after a link or an address came (MLD reports) is over.
-async fn quiet(slaves: &[&Slave]) -> Result<()> {
+pub async fn quiet(slaves: &[&Slave]) -> Result<()> {
     let read = || {
         slaves
             .iter()

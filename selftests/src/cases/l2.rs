@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! L2: who reaches whom, and which frames go where.
 
+use super::counters::quiet;
 use crate::cases;
 use crate::cx::{Cx, Family, Suite, ANY, EACH, V4, V46, V6, VETH};
 use crate::frames;
@@ -106,6 +107,7 @@ async fn own_mac_unknown_address_goes_to_the_host(cx: Cx) -> Result<()> {
         (5, 7),
         b"to the host",
     );
+    quiet(&[&a]).await?;
     let before = a.link()?.stats;
     a.tap()?.send(&frame)?;
     let got = host
@@ -242,6 +244,7 @@ async fn private_siblings_do_not_meet(cx: Cx) -> Result<()> {
         let b = lan.slave()?;
         let (ta, tb, wire) = (a.tap()?, b.tap()?, lan.wire_tap()?);
         let frame = frames::udp(a.mac, b.mac, a.ip(), b.ip(), (5, 7), b"private");
+        quiet(&[&a]).await?;
         let before = a.link()?.stats;
         let sent = ta.try_send(&frame);
         ensure!(sent == Err(nix::Error::ENOBUFS), "{mode:?}: {sent:?}");

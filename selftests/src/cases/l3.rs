@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! L3: the master's namespace routes for its slaves.
 
+use super::counters::quiet;
 use crate::cases;
 use crate::cx::{Cx, Decision, Family, Suite, ANY, EACH, V4, V46, V6};
 use crate::frames;
@@ -135,6 +136,7 @@ async fn prohibited_destination(cx: Cx) -> Result<()> {
         .nl()
         .add_route(far(cx), cx.host_prefix(), Via::Prohibit)?;
     let wire = lan.wire_tap()?;
+    quiet(&[&a]).await?;
     let before = a.link()?.stats;
     let frame = frames::udp(a.mac, a.mac, a.ip(), far(cx), (5, 7), b"prohibited");
     let sent = a.tap()?.try_send(&frame);
@@ -165,6 +167,7 @@ async fn prohibited_destination(cx: Cx) -> Result<()> {
 async fn no_route(cx: Cx) -> Result<()> {
     let lan = Lan::new(cx, Mode::L3)?;
     let a = lan.slave()?;
+    quiet(&[&a]).await?;
     let (own, master) = (a.link()?.stats, lan.master_link()?.stats);
     let frame = frames::udp(a.mac, a.mac, a.ip(), far(cx), (5, 7), b"nowhere");
     let sent = a.tap()?.try_send(&frame);
@@ -209,6 +212,7 @@ fn failed_transmit(
 async fn broadcast_destination_is_an_error(cx: Cx) -> Result<()> {
     let lan = Lan::new(cx, Mode::L3)?;
     let a = lan.slave()?;
+    quiet(&[&a]).await?;
     let (own, master) = (a.link()?.stats, lan.master_link()?.stats);
     // A broadcast address of the master's subnet, in a frame that is no broadcast.
     let frame = frames::udp(
@@ -228,6 +232,7 @@ async fn other_protocols_are_dropped(cx: Cx) -> Result<()> {
     let lan = Lan::new(cx, Mode::L3)?;
     let a = lan.slave()?;
     let wire = lan.wire_tap()?;
+    quiet(&[&a]).await?;
     let before = a.link()?.stats;
     let frame = frames::ethernet(a.mac, lan.wire_mac, 0x88b5, &[1; 60]);
     let sent = a.tap()?.try_send(&frame);
@@ -247,6 +252,7 @@ async fn arp_from_a_slave_is_dropped(cx: Cx) -> Result<()> {
     let lan = Lan::new(cx, Mode::L3)?;
     let a = lan.slave()?;
     let wire = lan.wire_tap()?;
+    quiet(&[&a]).await?;
     let before = a.link()?.stats;
     let target = ([0; 6], crate::lan::EXT_V4);
     for to in [frames::BROADCAST, lan.wire_mac] {
@@ -317,6 +323,7 @@ async fn path_mtu(cx: Cx) -> Result<()> {
         ensure!(cx.decision(Decision::D5), "in-tree bounds the MTU");
         return ping_fits(&a, &lan).await;
     }
+    quiet(&[&a]).await?;
     let before = a.link()?.stats;
     let mut frame = frames::udp(a.mac, a.mac, a.ip(), lan.ext_ip(), (5, 7), &[0; 1400]);
     if cx.family == Family::V4 {

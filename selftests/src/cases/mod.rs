@@ -7,15 +7,18 @@ mod l2;
 mod l3;
 mod link;
 mod mac;
+mod malformed;
 mod master;
 mod mode;
 mod mtu;
 mod multicast;
 mod namespace;
+pub mod permission;
 mod scrub;
 mod state;
 mod stream;
 mod unload;
+mod upkeep;
 
 use crate::cx::Case;
 use crate::netns::Netns;
@@ -26,6 +29,7 @@ use anyhow::Result;
 /// Every case, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Case> {
     [
+        malformed::CASES,
         link::CASES,
         mode::CASES,
         master::CASES,
@@ -38,7 +42,9 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         l3::CASES,
         counters::CASES,
         stream::CASES,
+        upkeep::CASES,
         namespace::CASES,
+        permission::CASES,
         unload::CASES,
     ]
     .into_iter()

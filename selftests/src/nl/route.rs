@@ -87,6 +87,20 @@ impl Nl {
         granted(self.create(RouteNetlinkMessage::NewRule(m))?).context("rule")
     }
 
+    /// Packets with this type of service (IPv6: traffic class) use `table`.
+    pub fn add_tos_rule(&self, v4: bool, tos: u8, table: u32) -> Result<()> {
+        let mut m = RuleMessage::default();
+        m.header.family = if v4 {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        };
+        m.header.action = RuleAction::ToTable;
+        m.header.tos = tos;
+        m.attributes.push(RuleAttribute::Table(table));
+        granted(self.create(RouteNetlinkMessage::NewRule(m))?).context("rule")
+    }
+
     /// A permanent neighbour entry.
     pub fn add_neigh(&self, index: u32, ip: IpAddr, mac: [u8; 6]) -> Result<()> {
         let mut m = neigh(index, ip);
