@@ -14,7 +14,16 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/ipvlan-rs
 LOGS=$CACHE/logs
 JOBS=${JOBS:-$(nproc)}
 
-MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+# host_mirror: the Debian archive that this machine's own apt uses, without a slash at the
+# end; nothing on a machine that is not Debian.
+host_mirror() {
+	sed -nE 's,^(URIs:|deb( +\[[^]]*\])?) +(https?://[^ ]*/debian)/?( .*)?$,\3,p' \
+		/etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
+		head -n 1 || : # not every machine has all of these files
+}
+
+# Where the Debian packages come from.
+MIRROR=${DEBIAN_MIRROR:-$(host_mirror)}
 
 # A change to how setup makes things raises this; it is part of every key.
 SETUP_VERSION=1
