@@ -122,6 +122,14 @@ async fn packets_are_all_freed(cx: Cx) -> Result<()> {
 const QUEUE_BYTES: u16 = 32;
 const LEAST: u32 = 256 << 10;
 
+/// What makes a port's queue as short as can be, where its length can be chosen.
+pub fn small_queue(cx: Cx) -> Vec<(u16, Vec<u8>)> {
+    match cx.kind {
+        Kind::IpvlanRs => vec![(QUEUE_BYTES, LEAST.to_ne_bytes().to_vec())],
+        Kind::Ipvlan => Vec::new(),
+    }
+}
+
 /// With many slaves group frames wait for a worker. Each leaves for the wire or reaches the slaves in the end, and makes
 /// room for others: many more pass one after the other than fit at once.
 async fn queued_frames_free_their_place(cx: Cx) -> Result<()> {
@@ -130,10 +138,7 @@ async fn queued_frames_free_their_place(cx: Cx) -> Result<()> {
     let slaves = (0..12)
         .map(|_| {
             lan.slave_in(ns.clone(), |s| LinkSpec {
-                data: match cx.kind {
-                    Kind::IpvlanRs => vec![(QUEUE_BYTES, LEAST.to_ne_bytes().to_vec())],
-                    Kind::Ipvlan => Vec::new(),
-                },
+                data: small_queue(cx),
                 ..s
             })
         })
