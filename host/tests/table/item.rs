@@ -85,6 +85,6 @@ impl Entry for Item {
         let twisted = u32::from(*key) ^ seed.twist.load(Ordering::Relaxed);
         let mixed = twisted.wrapping_mul(0x9e37_79b1);
 
-        (mixed ^ mixed >> 15) & seed.and | seed.or
+        (mixed ^ (mixed >> 15)) & seed.and | seed.or
     }
 }
