@@ -34,34 +34,6 @@ pub fn udp(
     frame
 }
 
-/// An ICMP or ICMPv6 echo request.
-pub fn echo(
-    from: Mac,
-    to: Mac,
-    src: IpAddr,
-    dst: IpAddr,
-    id: u16,
-    seq: u16,
-    payload: &[u8],
-) -> Vec<u8> {
-    let eth = PacketBuilder::ethernet2(from, to);
-    let mut frame = Vec::new();
-    match (src, dst) {
-        (IpAddr::V4(s), IpAddr::V4(d)) => eth
-            .ipv4(s.octets(), d.octets(), 64)
-            .icmpv4_echo_request(id, seq)
-            .write(&mut frame, payload)
-            .expect("writing to a Vec"),
-        (IpAddr::V6(s), IpAddr::V6(d)) => eth
-            .ipv6(s.octets(), d.octets(), 64)
-            .icmpv6_echo_request(id, seq)
-            .write(&mut frame, payload)
-            .expect("writing to a Vec"),
-        _ => panic!("{src} and {dst} are of two families"),
-    }
-    frame
-}
-
 /// An Ethernet frame with any payload.
 pub fn ethernet(from: Mac, to: Mac, ethertype: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(14 + payload.len());
@@ -297,6 +269,15 @@ pub fn verify_checksums(frame: &[u8]) -> Result<()> {
         "wrong checksum of protocol {protocol}"
     );
     Ok(())
+}
+
+/// The bytes as the kernel's files write them.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// One line about a frame, for failure texts.

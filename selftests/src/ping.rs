@@ -57,7 +57,7 @@ pub async fn try_ping(
         loop {
             let mut ready = socket.readable().await?;
             use std::io::Read;
-            match (&*socket.get_ref()).read(&mut buffer) {
+            match socket.get_ref().read(&mut buffer) {
                 Ok(n) => {
                     let reply = &buffer[..n];
                     if reply.len() >= 8 && reply[6..8] == sequence.to_be_bytes() {

@@ -2,7 +2,7 @@
 //! Addresses: who has one, who may not, and what reaches its owner.
 
 use crate::cases;
-use crate::cx::{Cx, Decision, Family, Suite, ANY, EACH, V4, V46, V6, VETH};
+use crate::cx::{Cx, Decision, Family, Suite, ANY, EACH, V46, V6, VETH};
 use crate::frames;
 use crate::lan::{Lan, Mode, Slave};
 use crate::nl::{granted, AddrSpec};
@@ -22,12 +22,6 @@ cases! {
     moves_between_slaves: EACH, V46;
     same_on_two_masters: EACH, V46;
     unrelated_devices: EACH, V46;
-    two_prefixes_on_one_slave: EACH, V4;
-    two_prefixes_of_v6_are_one_address: EACH, V6;
-    local_part_counts_with_a_peer: EACH, V4;
-    two_slaves_one_peer: EACH, V4;
-    duplicate_behind_a_peer: EACH, V4;
-    promoted_secondary: EACH, V4;
     add_and_delete_under_traffic: EACH, V46;
     masters_address_is_refused: EACH, V46;
     master_takes_a_slaves_address: EACH, V46;
@@ -37,13 +31,12 @@ cases! {
     many_are_all_delivered: VETH, V46, 120;
     many_slaves: EACH, ANY, 120;
 }
-
 fn udp(lan: &Lan, to: IpAddr, text: &[u8]) -> Vec<u8> {
     frames::udp(lan.wire_mac, lan.mac, lan.ext_ip(), to, (5, 7), text)
 }
 
 /// Sends from the wire to `to` and reports whether it arrives at the slave; `fence` is an address that does.
-async fn arrives(lan: &Lan, tap: &Tap, to: IpAddr, fence: IpAddr) -> Result<bool> {
+pub async fn arrives(lan: &Lan, tap: &Tap, to: IpAddr, fence: IpAddr) -> Result<bool> {
     tap.drain()?;
     let wire = lan.wire_tap()?;
     wire.send(&udp(lan, to, b"probe"))?;
@@ -54,7 +47,7 @@ async fn arrives(lan: &Lan, tap: &Tap, to: IpAddr, fence: IpAddr) -> Result<bool
     Ok(seen.iter().any(|f| frames::is_udp(&f.bytes, 7, b"probe")))
 }
 
-fn extra(cx: Cx, last: u8) -> IpAddr {
+pub fn extra(cx: Cx, last: u8) -> IpAddr {
     cx.pick([10, 1, 0, last], [0xfd01, 0, 0, 0, 0, 0, 1, last.into()])
 }
 
@@ -192,149 +185,6 @@ async fn unrelated_devices(cx: Cx) -> Result<()> {
         "its owner lost it"
     );
     Ok(())
-}
-
-/// 10.1.0.90/24 and 10.1.0.90/32 on one slave: one address (D3); in-tree the second is a duplicate.
-async fn two_prefixes_on_one_slave(cx: Cx) -> Result<()> {
-    let lan = Lan::new(cx, Mode::L2)?;
-    let a = lan.slave()?;
-    let (nl, ip) = (a.ns.nl(), extra(cx, 90));
-    nl.add_addr(a.index, ip, 24)?;
-    let answer = nl.try_add_addr(&AddrSpec::new(a.index, ip, 32))?;
-    if !cx.decision(Decision::D3) {
-        return cx.refused(answer, libc::EADDRINUSE, "already");
-    }
-    granted(answer)?;
-    let tap = a.tap()?;
-    nl.del_addr(a.index, ip, 24)?;
-    ensure!(
-        arrives(&lan, &tap, ip, a.ip()).await?,
-        "lost with the first of two prefixes"
-    );
-    nl.del_addr(a.index, ip, 32)?;
-    ensure!(
-        !arrives(&lan, &tap, ip, a.ip()).await?,
-        "delivered after both prefixes went"
-    );
-    let b = lan.slave()?;
-    b.ns.nl().add_addr(b.index, ip, 24)
-}
-
-/// IPv6 itself refuses the second prefix.
-async fn two_prefixes_of_v6_are_one_address(cx: Cx) -> Result<()> {
-    let lan = Lan::new(cx, Mode::L2)?;
-    let a = lan.slave()?;
-    let (nl, ip) = (a.ns.nl(), extra(cx, 90));
-    nl.add_addr(a.index, ip, 64)?;
-    ensure!(
-        nl.try_add_addr(&AddrSpec::new(a.index, ip, 128))?.is_err(),
-        "accepted"
-    );
-    ensure!(arrives(&lan, &a.tap()?, ip, a.ip()).await?, "lost");
-    Ok(())
-}
-
-fn with_peer(slave: &Slave, local: IpAddr, peer: IpAddr) -> AddrSpec {
-    AddrSpec {
-        peer: Some(peer),
-        ..AddrSpec::new(slave.index, local, 32)
-    }
-}
-
-/// `addr add X peer Y`: X is this host's address (D3); in-tree Y is taken for it.
-async fn local_part_counts_with_a_peer(cx: Cx) -> Result<()> {
-    let lan = Lan::new(cx, Mode::L2)?;
-    let a = lan.slave()?;
-    let (local, peer) = (extra(cx, 90), extra(cx, 91));
-    granted(a.ns.nl().try_add_addr(&with_peer(&a, local, peer))?)?;
-    let tap = a.tap()?;
-    let d3 = cx.decision(Decision::D3);
-    ensure!(
-        arrives(&lan, &tap, local, a.ip()).await? == d3,
-        "the local address: not {d3}"
-    );
-    ensure!(
-        arrives(&lan, &tap, peer, a.ip()).await? != d3,
-        "the peer's address: {d3}"
-    );
-    granted(a.ns.nl().try_del_addr(&with_peer(&a, local, peer))?)?;
-    for ip in [local, peer] {
-        ensure!(
-            !arrives(&lan, &tap, ip, a.ip()).await?,
-            "{ip} is delivered after it was deleted"
-        );
-    }
-    Ok(())
-}
-
-async fn two_slaves_one_peer(cx: Cx) -> Result<()> {
-    let lan = Lan::new(cx, Mode::L2)?;
-    let (a, b) = (lan.slave()?, lan.slave()?);
-    let peer = extra(cx, 99);
-    granted(
-        a.ns.nl()
-            .try_add_addr(&with_peer(&a, extra(cx, 90), peer))?,
-    )?;
-    let answer =
-        b.ns.nl()
-            .try_add_addr(&with_peer(&b, extra(cx, 91), peer))?;
-    if !cx.decision(Decision::D3) {
-        return cx.refused(answer, libc::EADDRINUSE, "already");
-    }
-    granted(answer)?;
-    ensure!(
-        arrives(&lan, &b.tap()?, extra(cx, 91), b.ip()).await?,
-        "the second's address is not delivered"
-    );
-    ensure!(
-        arrives(&lan, &a.tap()?, extra(cx, 90), a.ip()).await?,
-        "the first's address is not delivered"
-    );
-    Ok(())
-}
-
-/// The kernel's check of new IPv4 addresses does not see a local part behind a peer: the duplicate is accepted, and the
-/// traffic stays with the first owner.
-async fn duplicate_behind_a_peer(cx: Cx) -> Result<()> {
-    let lan = Lan::new(cx, Mode::L2)?;
-    let (a, b) = (lan.slave()?, lan.slave()?);
-    let other = with_peer(&b, a.ip(), extra(cx, 91));
-    granted(b.ns.nl().try_add_addr(&other)?)?;
-    ensure!(
-        arrives(&lan, &a.tap()?, a.ip(), a.ip()).await?,
-        "the first owner lost it"
-    );
-    // When the duplicate goes, the first owner still has it.
-    granted(b.ns.nl().try_del_addr(&other)?)?;
-    ensure!(
-        arrives(&lan, &a.tap()?, a.ip(), a.ip()).await?,
-        "the first owner lost it with the duplicate"
-    );
-    Ok(())
-}
-
-/// A secondary address that is promoted is announced again; it stays one address.
-async fn promoted_secondary(cx: Cx) -> Result<()> {
-    let lan = Lan::new(cx, Mode::L2)?;
-    let (a, b) = (lan.slave()?, lan.slave()?);
-    a.ns.sysctl("ipv4/conf/all/promote_secondaries", "1")?;
-    let ips = [a.ip(), extra(cx, 90), extra(cx, 91)];
-    for ip in &ips[1..] {
-        a.ns.nl().add_addr(a.index, *ip, 24)?;
-    }
-    let tap = a.tap()?;
-    for gone in 0..2 {
-        a.ns.nl().del_addr(a.index, ips[gone], 24)?;
-        for (n, ip) in ips.iter().enumerate() {
-            ensure!(
-                arrives(&lan, &tap, *ip, ips[2]).await? == (n > gone),
-                "{ip} after {gone}"
-            );
-        }
-    }
-    // Deleted for good, both are free.
-    b.ns.nl().add_addr(b.index, ips[0], 24)?;
-    b.ns.nl().add_addr(b.index, ips[1], 24)
 }
 
 /// While packets for it arrive, an address comes and goes a few hundred times.

@@ -3,13 +3,13 @@
 
 use super::counters::quiet;
 use crate::cases;
-use crate::cx::{Cx, Decision, Family, Suite, ANY, EACH, V4, V46, V6};
+use crate::cx::{Cx, Decision, Family, Suite, ANY, EACH, V4, V46};
 use crate::frames;
 use crate::lan::{Lan, Mode, VEPA};
 use crate::nl::{LinkSpec, Via};
 use crate::ping::{ping, try_ping, Pong};
 use anyhow::{ensure, Result};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 cases! {
@@ -27,15 +27,10 @@ cases! {
     arp_from_a_slave_is_dropped: EACH, V4;
     vepa_sibling_goes_out: EACH, V46;
     path_mtu: EACH, V46;
-    arp_for_a_slave: EACH, V4;
-    proxy_arp_answers_for_a_slave: EACH, V4;
-    probe_for_a_slave: EACH, V6;
-    proxy_ndp_answers_for_a_slave: EACH, V6;
     mark_does_not_leak: EACH, V46;
     mark_counts_within_the_namespace: EACH, V46;
     mark_and_priority_stay_behind: EACH, V46;
 }
-
 async fn ping_sibling(cx: Cx) -> Result<()> {
     let lan = Lan::new(cx, Mode::L3)?;
     let (a, b) = (lan.slave()?, lan.slave()?);
@@ -340,99 +335,6 @@ async fn path_mtu(cx: Cx) -> Result<()> {
 
 async fn ping_fits(a: &crate::lan::Slave, lan: &Lan) -> Result<()> {
     crate::ping::ping_sized(&a.ns, lan.ext_ip(), 2000).await
-}
-
-/// ARP for a slave's address: the master's to answer (D9); in-tree the slave takes it and is silent.
-async fn arp_for_a_slave(cx: Cx) -> Result<()> {
-    let lan = Lan::new(cx, Mode::L3)?;
-    let a = lan.slave()?;
-    let (tap, wire) = (a.tap()?, lan.wire_tap()?);
-    let ext = (lan.wire_mac, crate::lan::EXT_V4);
-    // A request that is sent to the shared MAC, as a neighbour that checks an old entry does.
-    let request = frames::arp(lan.wire_mac, lan.mac, true, ext, ([0; 6], a.v4));
-    wire.send(&request)?;
-    wire.send(&frames::udp(
-        lan.wire_mac,
-        lan.mac,
-        lan.ext_ip(),
-        a.ip(),
-        (5, 7),
-        b"fence",
-    ))?;
-    let seen = tap
-        .until("the fence", |f| frames::is_udp(&f.bytes, 7, b"fence"))
-        .await?;
-    let stolen = seen.iter().any(|f| f.bytes.starts_with(&request));
-    ensure!(
-        stolen != cx.decision(Decision::D9),
-        "the slave takes ARP for its address: {stolen}"
-    );
-    Ok(())
-}
-
-/// With proxy_arp_pvlan the master answers for its slaves within its own subnet, and the outside reaches them without a
-/// route (D9); in-tree nobody answers.
-async fn proxy_arp_answers_for_a_slave(cx: Cx) -> Result<()> {
-    let lan = Lan::new(cx, Mode::L3)?;
-    let a = lan.slave()?;
-    let ip = [10, 1, 0, 60];
-    a.ns.nl().add_addr(a.index, ip, 32)?;
-    lan.host.sysctl("ipv4/ip_forward", "1")?;
-    lan.host.sysctl("ipv4/conf/m0/proxy_arp_pvlan", "1")?;
-    lan.host.sysctl("ipv4/neigh/m0/proxy_delay", "0")?;
-    let patience = if cx.decision(Decision::D9) {
-        crate::wait::SOON
-    } else {
-        Duration::from_millis(700)
-    };
-    let pong = try_ping(&lan.ext, None, ip.into(), 10, patience).await?;
-    ensure!(
-        (pong == Pong::Reply) == cx.decision(Decision::D9),
-        "{pong:?}"
-    );
-    Ok(())
-}
-
-async fn probe_for_a_slave(cx: Cx) -> Result<()> {
-    let lan = Lan::new(cx, Mode::L3)?;
-    let a = lan.slave()?;
-    let (tap, wire) = (a.tap()?, lan.wire_tap()?);
-    let group = frames::solicited_node(a.v6);
-    let probe = frames::solicit(lan.wire_mac, lan.mac, Ipv6Addr::UNSPECIFIED, group, a.v6);
-    wire.send(&probe)?;
-    wire.send(&frames::udp(
-        lan.wire_mac,
-        lan.mac,
-        lan.ext_ip(),
-        a.ip(),
-        (5, 7),
-        b"fence",
-    ))?;
-    let seen = tap
-        .until("the fence", |f| frames::is_udp(&f.bytes, 7, b"fence"))
-        .await?;
-    let stolen = seen.iter().any(|f| f.bytes == probe);
-    ensure!(
-        stolen != cx.decision(Decision::D9),
-        "the slave takes probes for its address: {stolen}"
-    );
-    Ok(())
-}
-
-/// The IPv6 way: a proxy entry per slave. A solicitation that is no probe is a group frame, which in L3 is the host's
-/// with either kind.
-async fn proxy_ndp_answers_for_a_slave(cx: Cx) -> Result<()> {
-    let lan = Lan::new(cx, Mode::L3)?;
-    let a = lan.slave()?;
-    let ip = Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 0x60);
-    a.ns.nl().add_addr(a.index, ip, 128)?;
-    lan.host.sysctl("ipv6/conf/all/forwarding", "1")?;
-    lan.host.sysctl("ipv6/conf/m0/proxy_ndp", "1")?;
-    lan.host.sysctl("ipv6/neigh/m0/proxy_delay", "0")?;
-    // The host must not believe that the address is on its own link.
-    lan.host.nl().add_route(ip.into(), 128, Via::Link(1))?;
-    lan.host.nl().add_neigh_proxy(lan.master, ip.into())?;
-    ping(&lan.ext, ip).await
 }
 
 /// In the master's namespace, marked packets have a gateway of their own.

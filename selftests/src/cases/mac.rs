@@ -193,10 +193,7 @@ async fn groups_reach_the_masters_list(cx: Cx) -> Result<()> {
     let lan = Lan::new(cx, Mode::L2)?;
     let a = lan.slave()?;
     let group = cx.pick([239, 1, 2, 3], [0xff05, 0, 0, 0, 0, 0, 0x0102, 0x0304]);
-    let mac: String = frames::group_mac(group)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let mac = frames::hex(&frames::group_mac(group));
     let listed = || {
         Ok(lan
             .host

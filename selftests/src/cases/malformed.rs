@@ -2,12 +2,13 @@
 //! Frames that are cut short or lie about themselves, from the wire and from a slave, in L2 and in L3. These cases run
 //! while the in-tree module is not loaded: its open bugs could fail the run.
 
+use super::bench::{everywhere, never, truncations, Bench, From};
 use crate::cases;
 use crate::cx::{Cx, Family, Suite, EACH, V4, V46, V6};
-use crate::frames::{self, Mac};
-use crate::lan::{Lan, Mode, Slave};
+use crate::frames::{self};
+use crate::lan::{Lan, Mode};
 use crate::packet::Tap;
-use anyhow::{ensure, Context, Result};
+use anyhow::{ensure, Result};
 use std::net::{IpAddr, Ipv6Addr};
 
 cases! {
@@ -26,131 +27,6 @@ cases! {
     ethertype_that_lies: EACH, V46;
     large_frames: EACH, V46;
     noise: EACH, V46;
-}
-
-/// A network, two slaves, and taps where frames go in and may come out.
-struct Bench {
-    lan: Lan,
-    a: Slave,
-    b: Slave,
-    wire: Tap,
-    at_a: Tap,
-    at_b: Tap,
-}
-
-/// Where a malformed frame is put in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum From {
-    Wire,
-    Slave,
-}
-
-impl Bench {
-    async fn new(cx: Cx, mode: Mode) -> Result<Bench> {
-        let lan = Lan::new(cx, mode)?;
-        let (a, b) = (lan.slave()?, lan.slave()?);
-        crate::ping::ping(&b.ns, lan.ext_ip()).await?;
-        let (wire, at_a, at_b) = (lan.wire_tap()?, a.tap()?, b.tap()?);
-        Ok(Bench {
-            lan,
-            a,
-            b,
-            wire,
-            at_a,
-            at_b,
-        })
-    }
-
-    /// Source and destination MAC and the source address of a frame from there to `b`.
-    fn ends(&self, from: From) -> (Mac, Mac, IpAddr) {
-        match from {
-            From::Wire => (self.lan.wire_mac, self.lan.mac, self.lan.ext_ip()),
-            From::Slave => (self.a.mac, self.b.mac, self.a.ip()),
-        }
-    }
-
-    /// A good datagram for `b`, from there.
-    fn good(&self, from: From, text: &[u8]) -> Vec<u8> {
-        let (source, to, src) = self.ends(from);
-        frames::udp(source, to, src, self.b.ip(), (5, 7), text)
-    }
-
-    fn put(&self, from: From, frame: &[u8]) {
-        // A device may refuse such a frame; what matters is what becomes of the others.
-        let _ = match from {
-            From::Wire => self.wire.try_send(frame),
-            From::Slave => self.at_a.try_send(frame),
-        };
-    }
-
-    /// Puts frames in, then a good one, and checks that `b` got of them only what `may` allows: the owner of a frame
-    /// whose addresses cannot be read is nobody.
-    async fn survive(
-        &self,
-        from: From,
-        bad: &[Vec<u8>],
-        may: impl Fn(&[u8]) -> bool,
-    ) -> Result<()> {
-        // In portions that fit into the receive queues on the way.
-        for (n, portion) in bad.chunks(100).enumerate() {
-            self.at_b.drain()?;
-            portion.iter().for_each(|frame| self.put(from, frame));
-            let fence = format!("fence {n}");
-            self.put(from, &self.good(from, fence.as_bytes()));
-            let what = format!(
-                "a good frame after the malformed ones ({from:?}, {:?})",
-                self.lan.mode
-            );
-            let seen = self
-                .at_b
-                .until(&what, |f| frames::is_udp(&f.bytes, 7, fence.as_bytes()))
-                .await?;
-            for f in &seen[..seen.len() - 1] {
-                if portion.contains(&f.bytes) && !may(&f.bytes) {
-                    anyhow::bail!(
-                        "{from:?}, {:?}: b got {} {:02x?}",
-                        self.lan.mode,
-                        frames::describe(&f.bytes),
-                        f.bytes
-                    );
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The bench still works as a network.
-    async fn sound(&self) -> Result<()> {
-        crate::ping::ping(&self.a.ns, self.b.ip())
-            .await
-            .context("after the malformed frames")?;
-        crate::ping::ping(&self.lan.ext, self.a.ip())
-            .await
-            .context("after the malformed frames")?;
-        self.lan.master_link()?;
-        Ok(())
-    }
-}
-
-/// Runs `test` in both modes and from both sides.
-async fn everywhere(cx: Cx, test: impl AsyncFn(&Bench, From) -> Result<()>) -> Result<()> {
-    for mode in [Mode::L2, Mode::L3] {
-        let bench = Bench::new(cx, mode).await?;
-        for from in [From::Wire, From::Slave] {
-            test(&bench, from).await?;
-        }
-        bench.sound().await?;
-    }
-    Ok(())
-}
-
-/// Every beginning of a frame that is at least an Ethernet header, but not all of it.
-fn truncations(frame: &[u8]) -> Vec<Vec<u8>> {
-    (14..frame.len()).map(|n| frame[..n].to_vec()).collect()
-}
-
-fn never(_: &[u8]) -> bool {
-    false
 }
 
 async fn truncated_ip(cx: Cx) -> Result<()> {
@@ -238,7 +114,7 @@ async fn wrong_ip_version(cx: Cx) -> Result<()> {
             .filter(|v| *v != right)
             .map(|version| {
                 let mut frame = good.clone();
-                frame[14] = version << 4 | frame[14] & 0xf;
+                frame[14] = (version << 4) | frame[14] & 0xf;
                 frame
             })
             .collect();

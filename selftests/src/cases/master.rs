@@ -243,7 +243,8 @@ async fn vlan_as_master(cx: Cx) -> Result<()> {
     lan.host.nl().add_link(&vlan(lan.master))?;
     lan.ext.nl().add_link(&vlan(lan.wire))?;
     let v7 = lan.ext.nl().link("v7")?.index;
-    for (ip, prefix) in [(lan.ext_ip(), if lan.ext_ip().is_ipv4() { 24 } else { 64 })] {
+    {
+        let (ip, prefix) = (lan.ext_ip(), if lan.ext_ip().is_ipv4() { 24 } else { 64 });
         lan.ext.nl().del_addr(lan.wire, ip, prefix)?;
         lan.ext.nl().up(v7)?;
         lan.ext.nl().add_addr(v7, ip, prefix)?;

@@ -2,7 +2,9 @@
 //! The cases, by topic.
 
 mod address;
+mod bench;
 mod counters;
+mod flood;
 mod l2;
 mod l3;
 mod link;
@@ -13,7 +15,10 @@ mod mode;
 mod mtu;
 mod multicast;
 mod namespace;
+mod neighbour;
+mod peer;
 pub mod permission;
+mod refusal;
 mod scrub;
 mod state;
 mod stream;
@@ -31,15 +36,19 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
     [
         malformed::CASES,
         link::CASES,
+        refusal::CASES,
         mode::CASES,
         master::CASES,
         mtu::CASES,
         mac::CASES,
         address::CASES,
+        peer::CASES,
         state::CASES,
         multicast::CASES,
+        flood::CASES,
         l2::CASES,
         l3::CASES,
+        neighbour::CASES,
         counters::CASES,
         stream::CASES,
         upkeep::CASES,

@@ -15,7 +15,6 @@ cases! {
     carrier_follows_the_master: EACH, ANY;
     dormant_follows_the_master: VETH, ANY;
     master_down_and_up: VETH, V46;
-    siblings_while_the_master_is_down: VETH, V46;
     down_slave_gets_nothing: EACH, V46;
     down_slave_sends_nothing: EACH, V46;
     up_and_down_again: EACH, V46;
@@ -78,24 +77,6 @@ async fn master_down_and_up(cx: Cx) -> Result<()> {
     lan.settled().await?;
     wait::until("carrier on the slave", || Ok(a.link()?.carrier)).await?;
     ping(&a.ns, lan.ext_ip()).await
-}
-
-/// Siblings need the master's port, not its carrier.
-async fn siblings_while_the_master_is_down(cx: Cx) -> Result<()> {
-    let lan = Lan::new(cx, Mode::L2)?;
-    let (a, b) = (lan.slave()?, lan.slave()?);
-    for (from, to) in [(&a, &b), (&b, &a)] {
-        from.ns.nl().add_neigh(from.index, to.ip(), to.mac)?;
-    }
-    lan.host.nl().down(lan.master)?;
-    let tap = b.tap()?;
-    let sender = a.tap()?;
-    sender.send(&frames::udp(a.mac, b.mac, a.ip(), b.ip(), (5, 7), b"down"))?;
-    tap.expect("the sibling's datagram", |f| {
-        frames::is_udp(&f.bytes, 7, b"down")
-    })
-    .await
-    .map(drop)
 }
 
 /// What is addressed to a slave that is down goes to the host instead, as if nobody had the address; up again, the slave

@@ -60,9 +60,7 @@ impl AddrSpec {
 /// An address that a link has.
 #[derive(Clone, Debug)]
 pub struct Addr {
-    pub index: u32,
     pub ip: IpAddr,
-    pub prefix: u8,
     pub tentative: bool,
     pub dad_failed: bool,
 }
@@ -168,9 +166,7 @@ fn decode(m: &AddressMessage) -> Option<Addr> {
         })
         .unwrap_or(AddressFlags::empty());
     Some(Addr {
-        index: m.header.index,
         ip,
-        prefix: m.header.prefix_len,
         tentative: flags.contains(AddressFlags::Tentative),
         dad_failed: flags.contains(AddressFlags::Dadfailed),
     })

@@ -16,9 +16,6 @@ pub mod flags {
     pub const UP: u32 = libc::IFF_UP as u32;
     pub const RUNNING: u32 = libc::IFF_RUNNING as u32;
     pub const NOARP: u32 = libc::IFF_NOARP as u32;
-    pub const PROMISC: u32 = libc::IFF_PROMISC as u32;
-    pub const ALLMULTI: u32 = libc::IFF_ALLMULTI as u32;
-    pub const LOWER_UP: u32 = 1 << 16;
 }
 
 /// IFLA_IPVLAN_MODE and IFLA_IPVLAN_FLAGS of linux/if_link.h.

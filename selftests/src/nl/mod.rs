@@ -11,7 +11,7 @@ mod monitor;
 mod route;
 mod tc;
 
-pub use addr::{Addr, AddrSpec};
+pub use addr::AddrSpec;
 pub use link::{flags, Link, LinkSpec, VethEnd};
 pub use monitor::{Event, Monitor};
 pub use route::Via;

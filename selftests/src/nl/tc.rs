@@ -69,7 +69,7 @@ impl Nl {
             },
         };
         // Priority 1, ETH_P_ALL in network order.
-        m.header.info = 1 << 16 | u32::from((libc::ETH_P_ALL as u16).to_be());
+        m.header.info = (1 << 16) | u32::from((libc::ETH_P_ALL as u16).to_be());
         m.attributes.push(TcAttribute::Kind("matchall".into()));
         // TCA_OPTIONS { TCA_MATCHALL_ACT { 1 { action } } }.
         m.attributes.push(TcAttribute::Other(nla(
