@@ -111,24 +111,22 @@ pub(crate) struct Flood {
     seed: Seed,
     queue: SkbQueue<Origin>,
     /// How many running slaves listen to each bit.
-    listeners: SpinLockBh<KVec<u16>>,
+    listeners: SpinLockBh<EachBit<u16>>,
     /// The bits with listeners.
     wanted: SharedFilter,
     /// The number of running slaves.
     running: Atomic<usize>,
     /// Frames from the wire that were lost, by bit, until the worker counts them on the slaves that listen.
-    lost: KVec<Atomic<u32>>,
+    lost: EachBit<Atomic<u32>>,
     /// Whether there is anything in `lost`.
     any_lost: Marked<bool>,
 }
 
 /// One value for each bit of a filter. On the heap: too large for the stack.
-fn each_bit<T>(value: impl Fn() -> T) -> Result<KVec<T>> {
-    let mut values = KVec::with_capacity(256, GFP_KERNEL)?;
-    for _ in 0..=u8::MAX {
-        values.push(value(), GFP_KERNEL)?;
-    }
-    Ok(values)
+type EachBit<T> = KBox<[T; 256]>;
+
+fn each_bit<T>(value: impl Fn() -> T) -> Result<EachBit<T>> {
+    KBox::init(pin_init::init_array_from_fn(|_| value()), GFP_KERNEL)
 }
 
 impl Flood {
