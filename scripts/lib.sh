@@ -15,11 +15,17 @@ LOGS=$CACHE/logs
 JOBS=${JOBS:-$(nproc)}
 
 # host_mirror: the Debian archive that this machine's own apt uses, without a slash at the
-# end; nothing on a machine that is not Debian.
+# end; nothing on a machine that is not Debian. Cloud images name a file of mirrors.
 host_mirror() {
-	sed -nE 's,^(URIs:|deb( +\[[^]]*\])?) +(https?://[^ ]*/debian)/?( .*)?$,\3,p' \
-		/etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
-		head -n 1 || : # not every machine has all of these files
+	local sources lists
+	sources=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
+		grep -E '^(URIs:|deb )' || :)
+	mapfile -t lists < <(grep -oE 'mirror\+file:[^ ]*' <<<"$sources" | sed 's,^mirror+file:/*,/,')
+	# grep's and head's exit codes say only what the output says too.
+	{
+		printf '%s\n' "$sources"
+		cat "${lists[@]}" /dev/null 2>/dev/null
+	} | grep -oE 'https?://[^ ]*/debian/?( |$)' | sed 's,/* *$,,' | head -n 1 || :
 }
 
 # Where the Debian packages come from.
