@@ -85,7 +85,7 @@ pub async fn quiet(slaves: &[&Slave]) -> Result<()> {
         let now = read()?;
         same = if now == last { same + 1 } else { 0 };
         last = now;
-        Ok(same >= 16)
+        Ok(same >= 8)
     })
     .await
 }

@@ -63,7 +63,7 @@ async fn ping_within_a_namespace(cx: Cx) -> Result<()> {
 async fn host_is_out_of_reach(cx: Cx) -> Result<()> {
     let lan = Lan::new(cx, Mode::L2)?;
     let a = lan.slave()?;
-    let brief = Duration::from_millis(300);
+    let brief = Duration::from_millis(150);
     let up = try_ping(&a.ns, None, lan.master_ip(), 10, brief).await?;
     ensure!(up != Pong::Reply, "the host answers a slave");
     let down = try_ping(&lan.host, None, a.ip(), 10, brief).await?;

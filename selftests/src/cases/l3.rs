@@ -57,7 +57,7 @@ async fn siblings_need_no_common_subnet(cx: Cx) -> Result<()> {
 async fn host_is_out_of_reach(cx: Cx) -> Result<()> {
     let lan = Lan::new(cx, Mode::L3)?;
     let a = lan.slave()?;
-    let pong = try_ping(&a.ns, None, lan.master_ip(), 10, Duration::from_millis(300)).await?;
+    let pong = try_ping(&a.ns, None, lan.master_ip(), 10, Duration::from_millis(150)).await?;
     ensure!(pong != Pong::Reply, "the host answers a slave");
     ping(&a.ns, lan.ext_ip()).await
 }
@@ -316,7 +316,7 @@ async fn path_mtu(cx: Cx) -> Result<()> {
     if a.link()?.mtu == 1300 {
         // The slave's MTU cannot be above the master's (D5): there is nothing to vanish.
         ensure!(cx.decision(Decision::D5), "in-tree bounds the MTU");
-        return ping_fits(&a, &lan).await;
+        return arrives_in_fragments(&a, &lan).await;
     }
     quiet(&[&a]).await?;
     let before = a.link()?.stats;
@@ -333,8 +333,15 @@ async fn path_mtu(cx: Cx) -> Result<()> {
     Ok(())
 }
 
-async fn ping_fits(a: &crate::lan::Slave, lan: &Lan) -> Result<()> {
-    crate::ping::ping_sized(&a.ns, lan.ext_ip(), 2000).await
+/// A datagram over the slave's MTU leaves in fragments.
+async fn arrives_in_fragments(a: &crate::lan::Slave, lan: &Lan) -> Result<()> {
+    let socket = crate::stream::udp_socket(&lan.ext, (lan.ext_ip(), 7).into())?;
+    let sent = [5; 2000];
+    a.send_udp(lan.ext_ip(), 7, &sent)?;
+    let mut received = [0; 3000];
+    let (n, _) = tokio::time::timeout(crate::wait::SOON, socket.recv_from(&mut received)).await??;
+    ensure!(received[..n] == sent, "{n} bytes arrived");
+    Ok(())
 }
 
 /// In the master's namespace, marked packets have a gateway of their own.
