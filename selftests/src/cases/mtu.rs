@@ -223,8 +223,9 @@ async fn larger_packet_is_refused(cx: Cx) -> Result<()> {
         frame.len()
     );
     let after = a.link()?.stats;
+    // IPv6 sends some small packets of its own meanwhile.
     ensure!(
-        before.tx_packets == after.tx_packets,
+        after.tx_bytes - before.tx_bytes < frame.len() as u64,
         "counted as transmitted"
     );
     // With a smaller MTU on both slaves their stacks fragment.

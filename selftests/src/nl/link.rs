@@ -21,6 +21,8 @@ pub mod flags {
 /// IFLA_IPVLAN_MODE and IFLA_IPVLAN_FLAGS of linux/if_link.h.
 const IPVLAN_MODE: u16 = 1;
 const IPVLAN_FLAGS: u16 = 2;
+/// Our own: what frames for many slaves may hold in the queue, in bytes.
+pub const QUEUE_BYTES: u16 = 32;
 
 /// What a link to be created, or a change, carries.
 #[derive(Clone, Default)]
@@ -148,6 +150,7 @@ pub struct Link {
     pub port_flags: Option<u16>,
     /// How many attributes IFLA_INFO_DATA had.
     pub data_attributes: usize,
+    pub queue_bytes: Option<u32>,
     pub tso_max_size: u32,
     pub tx_queues: u32,
     pub rx_queues: u32,
@@ -177,6 +180,7 @@ impl Link {
             mode: None,
             port_flags: None,
             data_attributes: 0,
+            queue_bytes: None,
             tso_max_size: 0,
             tx_queues: 0,
             rx_queues: 0,
@@ -226,7 +230,10 @@ impl Link {
                 for attribute in NlasIterator::new(raw).flatten() {
                     let attribute: NlaBuffer<_> = attribute;
                     self.data_attributes += 1;
-                    if let Ok(value) = attribute.value().try_into() {
+                    if attribute.kind() == QUEUE_BYTES {
+                        self.queue_bytes =
+                            attribute.value().try_into().ok().map(u32::from_ne_bytes);
+                    } else if let Ok(value) = attribute.value().try_into() {
                         self.decode_ipvlan(attribute.kind(), u16::from_ne_bytes(value));
                     }
                 }
