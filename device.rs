@@ -47,6 +47,7 @@ use crate::{
         },
     },
 };
+use core::cell::Cell;
 use kernel::{
     prelude::*,
     sync::{
@@ -227,6 +228,8 @@ pub(crate) struct Config {
     pub(crate) master: DeviceRef,
     /// Somebody chose the MTU.
     pub(crate) mtu_by_user: bool,
+    /// Where `init` leaves what to say if it fails.
+    pub(crate) refusal: Cell<Option<&'static CStr>>,
 }
 
 impl Driver for Ipvlan {
@@ -242,8 +245,18 @@ impl Driver for Ipvlan {
     fn init(dev: &NewDevice<'_>, config: &Config, rtnl: &Rtnl) -> Result<Slave> {
         let master = &*config.master;
         let counters = Counters::new()?;
-        let port = Port::join(master, rtnl)?;
-        let dev_id = port.take_dev_id(rtnl).inspect_err(|_| port.leave(rtnl))?;
+        let port = Port::join(master, rtnl).inspect_err(|error| {
+            config.refusal.set(Some(match *error {
+                EBUSY => c"The master is in use by another driver: release it first",
+                _ => c"Out of memory for the master's port",
+            }));
+        })?;
+        let dev_id = port.take_dev_id(rtnl).inspect_err(|_| {
+            config.refusal.set(Some(
+                c"The master has 65533 slaves, which is all there can be",
+            ));
+            port.leave(rtnl);
+        })?;
 
         // Nothing fails from here on.
         dev.stack_on(master, rtnl);

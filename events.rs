@@ -236,7 +236,7 @@ fn came<K: FamilyOf>(key: K, dev: &NetDevice, flags: Flags) {
             let count = port.addresses.count_unsteered();
             if ratelimit() {
                 pr_warn!(
-                    "{}: {} belongs to another slave, which keeps its packets ({count} such addresses so far)\n",
+                    "{}: {} belongs to another slave, which keeps its packets (unsteered so far: {count})\n",
                     dev.name(),
                     Text(key)
                 );

@@ -52,7 +52,9 @@ use kernel::{
     prelude::*,
     sync::atomic::{
         Atomic,
-        Relaxed, //
+        Full,
+        Relaxed,
+        Release, //
     },
 };
 
@@ -119,7 +121,7 @@ pub(crate) struct Flood {
     /// Frames from the wire that were lost, by bit, until the worker counts them on the slaves that listen.
     lost: EachBit<Atomic<u32>>,
     /// Whether there is anything in `lost`.
-    any_lost: Marked<bool>,
+    any_lost: Atomic<bool>,
 }
 
 /// One value for each bit of a filter. On the heap: too large for the stack.
@@ -141,7 +143,7 @@ impl Flood {
             wanted: SharedFilter::new(),
             running: Atomic::new(0),
             lost: each_bit(|| Atomic::new(0))?,
-            any_lost: Marked::new(false),
+            any_lost: Atomic::new(false),
         })
     }
 
@@ -206,15 +208,16 @@ impl Flood {
         if let Some(lost) = self.lost.get(usize::from(bit)) {
             lost.fetch_add(1, Relaxed);
         }
-        self.any_lost.write(true);
+        // Ordering: who sees the flag sees the count. Pairs with the exchange in `settle_lost`.
+        self.any_lost.store(true, Release);
     }
 
     /// Counts lost frames on the slaves that would have got them.
     fn settle_lost(&self, cx: &Softirq) {
-        if !self.any_lost.read() {
+        // Ordering: taken down before the counts are read, so that a loss in between puts it up again.
+        if !self.any_lost.xchg(false, Full) {
             return;
         }
-        self.any_lost.write(false);
         for (bit, lost) in (0..=u8::MAX).zip(self.lost.iter()) {
             let count = lost.xchg(0, Relaxed);
             if count == 0 {

@@ -42,6 +42,7 @@ use crate::{
     },
     port::Port, //
 };
+use core::cell::Cell;
 use kernel::prelude::*;
 
 /// `IFLA_IPVLAN_MODE` of linux/if_link.h.
@@ -199,15 +200,13 @@ impl LinkKind for Ipvlan {
         let config = Config {
             master,
             mtu_by_user: initial.user_set,
+            refusal: Cell::new(None),
         };
-        let (dev, slave) = new
-            .register(&config, rtnl)
-            .inspect_err(|error| match *error {
-                EBUSY => extack.set(c"The master is in use by another driver: release it first"),
-                ENOSPC => extack.set(c"The master has 65533 slaves, which is all there can be"),
-                ENOMEM => extack.set(c"Out of memory"),
-                _ => {}
-            })?;
+        let (dev, slave) = new.register(&config, rtnl).inspect_err(|_| {
+            if let Some(refusal) = config.refusal.get() {
+                extack.set(refusal);
+            }
+        })?;
         attach(dev, slave, request, extack, rtnl).inspect_err(|_| dev.unregister(rtnl))?;
         // Some tools always send an address that they made up, and give up on an error.
         if wanted.is_some_and(|wanted| wanted != address) {
@@ -268,9 +267,14 @@ fn attach(
 ) -> Result {
     let port = slave.port();
     let master = port.master();
-    let upper = dev.link_to(master, extack, rtnl)?;
+    let upper = dev.link_to(master, extack, rtnl).inspect_err(|error| {
+        if *error == EMLINK {
+            extack.set(c"The master already lies on too many devices: use one further down");
+        }
+    })?;
     slave.upper.set(Some(upper), rtnl);
-    let entry = DeviceList::entry(DriverRef::new(dev).ok_or(ENODEV)?)?;
+    let entry = DeviceList::entry(DriverRef::new(dev).ok_or(ENODEV)?)
+        .map_err(|_| extack.refuse(ENOMEM, c"Out of memory for the port's list of slaves"))?;
     // Last of what can fail, since it concerns the siblings too. The new slave follows the mode when it is opened.
     change(port, &request, extack, rtnl)?;
     slave

@@ -38,6 +38,7 @@ use kernel::{
         Atomic,
         Full, //
     },
+    types::Opaque, //
 };
 
 /// A kind of link: the netlink side of a [`Driver`]. All methods run with RTNL held.
@@ -133,36 +134,35 @@ impl NetDevice {
 
 /// Devices that are unregistered together.
 pub(crate) struct UnregisterBatch<'a> {
-    head: sys::list_head,
+    head: Opaque<sys::list_head>,
     _rtnl: &'a Rtnl,
 }
 
 impl UnregisterBatch<'_> {
     /// Collects devices with `collect`, then unregisters them all; what their going triggers may re-enter the driver.
-    pub(crate) fn run(rtnl: &Rtnl, collect: impl FnOnce(&mut UnregisterBatch<'_>)) {
-        let mut batch = UnregisterBatch {
-            head: sys::list_head {
-                next: core::ptr::null_mut(),
-                prev: core::ptr::null_mut(),
-            },
+    pub(crate) fn run(rtnl: &Rtnl, collect: impl FnOnce(&UnregisterBatch<'_>)) {
+        let batch = UnregisterBatch {
+            head: Opaque::uninit(),
             _rtnl: rtnl,
         };
-        let head = &raw mut batch.head;
-        batch.head = sys::list_head {
-            next: head,
-            prev: head,
-        };
-        // `batch` does not move from here on: the list is circular through it.
-        collect(&mut batch);
+        let head = batch.head.get();
+        // SAFETY: The memory is ours and does not move from here on: the list is circular through it.
+        unsafe {
+            head.write(sys::list_head {
+                next: head,
+                prev: head,
+            });
+        }
+        collect(&batch);
         // SAFETY: RTNL is held; the list is well-formed and empty afterwards.
         unsafe { sys::unregister_netdevice_many(head) };
     }
 
     /// Adds a registered device.
-    pub(crate) fn add(&mut self, dev: &NetDevice) {
+    pub(crate) fn add(&self, dev: &NetDevice) {
         if dev.is_registered() {
             // SAFETY: RTNL is held; the device is registered, so its list node is the core's to move here.
-            unsafe { sys::ipvlan_rs_unregister_netdevice_queue(dev.as_ptr(), &raw mut self.head) };
+            unsafe { sys::ipvlan_rs_unregister_netdevice_queue(dev.as_ptr(), self.head.get()) };
         }
     }
 }

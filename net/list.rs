@@ -171,7 +171,7 @@ impl<D: Driver> DeviceList<D> {
     }
 
     /// Calls `f` with each device, under RTNL alone, so that `f` may sleep. It may also change the list: a device that
-    /// it removes is not visited later, one that it appends is.
+    /// it removes is not visited later; one that it appends may be.
     pub(crate) fn for_each(&self, rtnl: &Rtnl, mut f: impl FnMut(&DriverRef<D>)) {
         self.walkers
             .set(self.walkers.get(rtnl).wrapping_add(1), rtnl);

@@ -201,8 +201,8 @@ impl DeviceEventKind {
             sys::netdev_cmd_NETDEV_CHANGEADDR => Self::Relayed(Relay::ChangeAddress),
             sys::netdev_cmd_NETDEV_PRE_CHANGEADDR => {
                 let info = info.cast::<sys::netdev_notifier_pre_changeaddr_info>();
-                // SAFETY: This event comes with this structure. All who send it pass an address of MAX_ADDR_LEN bytes or
-                // a sockaddr's 14, whatever the device's type (dev_set_mac_address(), __hw_addr_*, bond, bridge).
+                // SAFETY: This event comes with this structure. All who send it pass at least ETH_ALEN bytes, whatever the
+                // device's type (dev_set_mac_address(), __hw_addr_*, bond, bridge; relays pass an Ethernet address).
                 Self::PreChangeAddress(unsafe { (*info).dev_addr.cast::<Mac>().read() })
             }
             sys::netdev_cmd_NETDEV_PRE_TYPE_CHANGE => Self::PreTypeChange,

@@ -64,12 +64,14 @@ impl<'a> RxSkb<'a> {
     }
 }
 
-/// That a handler sees what a device receives. To be [ended](Self::end) under RTNL.
+/// That a handler sees what a device receives. To be [ended](Self::end) under RTNL; one that is dropped instead stays
+/// registered for ever, so its owner must be sure to get there.
 ///
 /// # Invariants
 ///
 /// The device's `rx_handler` is the shell for `H`, and its `rx_handler_data` is `handler`, of which the device has the
 /// count that `handler` here stands for.
+#[must_use = "the handler stays until the registration is ended"]
 pub(crate) struct RxRegistration<H: RxHandler> {
     dev: DeviceRef,
     handler: ManuallyDrop<Arc<H>>,

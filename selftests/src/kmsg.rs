@@ -106,9 +106,10 @@ impl Kmsg {
                     lines.push(Line(text.lines().next().unwrap_or("").to_string()));
                 }
                 // The ring overran us: the next read continues with the oldest record that is left.
-                Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {
-                    lines.push(Line("(kernel log overran)".into()))
-                }
+                Err(e) if e.raw_os_error() == Some(libc::EPIPE) => lines.push(Line(
+                    "WARNING: the kernel log overran; what was lost may have been a complaint"
+                        .into(),
+                )),
                 Err(_) => break,
             }
         }

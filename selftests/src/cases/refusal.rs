@@ -16,6 +16,7 @@ cases! {
     missing_master_is_refused: VETH, ANY;
     name_clash_is_refused: VETH, ANY;
     failed_creation_leaves_nothing: EACH, ANY;
+    late_failure_undoes_everything: EACH, ANY;
 }
 
 async fn bad_modes_are_refused(cx: Cx) -> Result<()> {
@@ -149,8 +150,7 @@ async fn name_clash_is_refused(cx: Cx) -> Result<()> {
     Ok(())
 }
 
-/// A creation that fails late (the name is taken in the target namespace) undoes everything: the master is free for
-/// another user, and a second try works.
+/// A creation that the core refuses, since the name is taken in the target namespace, does not touch the master.
 async fn failed_creation_leaves_nothing(cx: Cx) -> Result<()> {
     let lan = Lan::new(cx, Mode::L2)?;
     let ns = cx.netns()?;
@@ -175,5 +175,43 @@ async fn failed_creation_leaves_nothing(cx: Cx) -> Result<()> {
         .context("the master is still taken")?;
     lan.host.nl().del_link(lan.host.nl().link("mv")?.index)?;
     lan.slave()?;
+    Ok(())
+}
+
+/// A creation that fails when the link is registered already and its port made, because the master lies on as many devices
+/// as the core allows (MAX_NEST_DEV, 8), undoes all of that: it fails in the same way again, and the devices can go (the
+/// harness waits for them after the last case).
+async fn late_failure_undoes_everything(cx: Cx) -> Result<()> {
+    let lan = Lan::new(cx, Mode::L2)?;
+    crate::modules::load("8021q")?;
+    let mut top = lan.master;
+    for level in 2..=8u16 {
+        let name = format!("v{level}");
+        // IFLA_VLAN_ID of linux/if_link.h.
+        lan.host.nl().add_link(&LinkSpec {
+            link: Some(top),
+            data: vec![(1, level.to_ne_bytes().to_vec())],
+            ..LinkSpec::new("vlan", &name)
+        })?;
+        top = lan.host.nl().link(&name)?.index;
+    }
+    for _ in 0..3 {
+        let spec = LinkSpec {
+            link: Some(top),
+            ..lan.spec("deep")
+        };
+        cx.refused(lan.host.nl().try_add_link(&spec)?, libc::EMLINK, "too many")?;
+        ensure!(
+            lan.host.nl().find_link("deep")?.is_none(),
+            "the link is there"
+        );
+    }
+    // The vlan below the top has room for one more, and whoever gets it finds it free.
+    lan.host.nl().del_link(top)?;
+    let below = lan.host.nl().link("v7")?.index;
+    lan.host.nl().add_link(&LinkSpec {
+        link: Some(below),
+        ..lan.spec("fits")
+    })?;
     Ok(())
 }
