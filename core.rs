@@ -56,24 +56,26 @@ use crate::{
             RxSkb, //
         },
         skbuff::Skb,
-        softirq::Softirq, //
+        softirq::Softirq,
+        view::Headers, //
     },
     port::Port, //
 };
 
 /// Parses the packet whose network header begins `offset` bytes into the data, pulling what that takes.
 #[inline(always)]
-fn parse(skb: &mut Skb, offset: usize) -> Inner {
+pub(crate) fn parse(packet: &mut impl Headers, offset: usize) -> Inner {
     loop {
+        let skb = packet.skb();
         let len = skb.len().saturating_sub(offset);
         let linear = skb.linear().get(offset..).unwrap_or_default();
         match frame::parse(skb.protocol(), linear, len) {
-            Parsed::Packet(packet) => return Inner::Packet(packet),
+            Parsed::Packet(parsed) => return Inner::Packet(parsed),
             Parsed::Invalid => return Inner::Invalid,
             Parsed::Foreign => return Inner::Foreign,
             // Each round asks for more than there was, so there are few.
             Parsed::Pull(len) => {
-                if !skb.pull_linear(offset.saturating_add(len)) {
+                if !packet.pull_linear(offset.saturating_add(len)) {
                     return Inner::Invalid;
                 }
             }

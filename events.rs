@@ -83,7 +83,9 @@ impl Listener<Devices> for Events {
                 .for_each_slave(rtnl, |slave| {
                     slave.dev().transfer_operstate_from(master, rtnl);
                 }),
-            DeviceEventKind::Unregister => delete_slaves(&port, rtnl),
+            DeviceEventKind::Unregister if master.is_unregistering() => delete_slaves(&port, rtnl),
+            // It only leaves its namespace, and the slaves stay.
+            DeviceEventKind::Unregister => port.leave_namespace(rtnl),
             DeviceEventKind::FeatureChange => port.for_each_slave(rtnl, |slave| {
                 slave.dev().inherit_limits(master, rtnl);
                 slave.dev().update_features(rtnl);
@@ -119,18 +121,14 @@ impl Listener<Devices> for Events {
             DeviceEventKind::Relayed(relay) => {
                 port.for_each_slave(rtnl, |slave| slave.dev().relay(relay, rtnl));
             }
-            // A master that comes to another namespace: its slaves stay where they are.
-            DeviceEventKind::Register => {}
+            DeviceEventKind::Register => port.enter_namespace(rtnl),
         }
         Answer::Done
     }
 }
 
-/// Deletes all slaves of a master that goes. One that just leaves its namespace keeps them.
+/// Deletes all slaves of a master that goes.
 fn delete_slaves(port: &Port, rtnl: &Rtnl) {
-    if !port.master().is_unregistering() {
-        return;
-    }
     UnregisterBatch::run(rtnl, |batch| {
         port.for_each_slave(rtnl, |slave| {
             slave.begin_leaving(rtnl);

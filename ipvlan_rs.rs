@@ -5,7 +5,7 @@
 //! `ip link add link eth0 name ipvl0 type ipvlan_rs mode l2` makes a slave on the master `eth0`. The layers, top down:
 //!
 //! - [`netlink`], [`device`], [`events`]: what user space, the stack and the rest of the kernel ask of slaves;
-//! - [`port`], [`address`], [`multicast`], [`core_path`]: what the slaves of one master share, and the packets' way;
+//! - [`port`], [`address`], [`multicast`], [`core_path`], [`l3s`]: what the slaves of one master share, and the packets' way;
 //! - [`logic`]: decisions on bytes and numbers, nothing else; also compiled on the host, for tests;
 //! - [`net`], [`sync`]: safe abstractions of the kernel's interfaces, without a word of ipvlan;
 //! - [`sys`]: raw bindings.
@@ -20,6 +20,7 @@ mod address;
 mod core_path;
 mod device;
 mod events;
+mod l3s;
 mod logic;
 mod multicast;
 mod net;
@@ -33,6 +34,7 @@ use events::Events;
 use kernel::prelude::*;
 use net::{
     link::LinkRegistration,
+    netfilter::PernetRegistration,
     notifier::{
         Addresses4,
         Addresses6,
@@ -42,6 +44,7 @@ use net::{
         Validators6, //
     },
 };
+use port::Port;
 use sync::rcu::Barrier;
 
 module! {
@@ -66,9 +69,10 @@ fn master_has_priority() -> bool {
 }
 
 /// The module: what it has registered. Dropped from top to bottom, so the order of the fields is the order of teardown:
-/// first no more links, then no more events, and last what readers of RCU may still hold.
+/// first no more links, then no more hooks and events, and last what readers of RCU may still hold.
 struct IpvlanModule {
     _links: LinkRegistration<Ipvlan>,
+    _l3s: PernetRegistration<Port>,
     _devices: Membership<Devices, Events>,
     _addresses4: Membership<Addresses4, Events>,
     _validators4: Membership<Validators4, Events>,
@@ -86,8 +90,10 @@ impl kernel::Module for IpvlanModule {
         let validators4 = Membership::new()?;
         let addresses4 = Membership::new()?;
         let devices = Membership::new()?;
+        let l3s = l3s::HOOKS.register()?;
         Ok(Self {
             _links: netlink::LINK_OPS.register()?,
+            _l3s: l3s,
             _devices: devices,
             _addresses4: addresses4,
             _validators4: validators4,

@@ -135,20 +135,9 @@ impl LinkKind for Ipvlan {
     fn validate(data: Attrs<'_>, extack: ExtAck<'_>) -> Result<Asked> {
         let mode = match data.u16(IFLA_IPVLAN_MODE) {
             None => None,
-            Some(attr) => match Mode::from_attr(attr) {
-                Some(Mode::L3s) => {
-                    return Err(extack.refuse(
-                        EOPNOTSUPP,
-                        c"Mode l3s is not supported by this version: use l2 or l3",
-                    ))
-                }
-                Some(mode) => Some(mode),
-                None => {
-                    return Err(
-                        extack.refuse(EINVAL, c"Unknown mode: use l2 (0), l3 (1) or l3s (2)")
-                    )
-                }
-            },
+            Some(attr) => Some(Mode::from_attr(attr).ok_or_else(|| {
+                extack.refuse(EINVAL, c"Unknown mode: use l2 (0), l3 (1) or l3s (2)")
+            })?),
         };
         let isolation = match data.u16(IFLA_IPVLAN_FLAGS) {
             None => None,

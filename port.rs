@@ -13,7 +13,7 @@
 //! Each slave owns a counted reference to its port, and the master's receive handler owns one. The port's list of
 //! slaves and its tables of addresses hold counted references to the slaves' devices, which
 //! [`Port::leave`] takes away, so that there is no circle left when the core waits for a device's last user. The last
-//! slave that leaves takes the port off the master: the handler ends, then the worker, then what waits in its queue is
+//! slave that leaves takes the port off the master: the hooks of mode L3S end, then the handler, then the worker, then what waits in its queue is
 //! dropped. The memory goes with the last slave's private data, in process context.
 
 #![forbid(unsafe_code)]
@@ -24,6 +24,7 @@ use crate::{
         Ipvlan,
         Slave, //
     },
+    l3s::L3s,
     logic::config::{
         Mode,
         Settings, //
@@ -71,6 +72,8 @@ pub(crate) struct Port {
     /// Where the search for a free number begins: one that was just given back is not used again at once.
     next_dev_id: RtnlCell<u16>,
     rx: RtnlCell<Option<RxRegistration<Port>>>,
+    /// The hooks of mode L3S, in that mode.
+    l3s: RtnlCell<Option<L3s>>,
 }
 
 impl Port {
@@ -99,6 +102,7 @@ impl Port {
                 dev_ids: Ida::new()?,
                 next_dev_id: RtnlCell::new(*DEV_IDS.start()),
                 rx: RtnlCell::new(None),
+                l3s: RtnlCell::new(None),
             },
             GFP_KERNEL,
         )?;
@@ -114,6 +118,7 @@ impl Port {
         if left > 0 {
             return;
         }
+        self.end_l3s(rtnl);
         if let Some(rx) = self.rx.take(rtnl) {
             // From here on nothing is received, and the last slave sends no more: nothing new for the workers.
             rx.end(rtnl);
@@ -176,17 +181,53 @@ impl Port {
     ///
     /// # Errors
     ///
-    /// What a listener that vetoes a slave's change of flags says.
+    /// What a listener that vetoes a slave's change of flags says, or why the hooks of mode L3S cannot be had.
     pub(crate) fn change(&self, to: Settings, extack: ExtAck<'_>, rtnl: &Rtnl) -> Result {
         let from = self.settings();
-        if to.mode != from.mode {
-            self.flip_noarp(to.mode, extack, rtnl).inspect_err(|_| {
+        self.flip_noarp(to.mode, extack, rtnl)
+            .and_then(|()| self.begin_l3s(to.mode, extack, rtnl))
+            .inspect_err(|_| {
                 // Those that were flipped go back; a veto of that cannot be helped.
                 let _ = self.flip_noarp(from.mode, ExtAck::NONE, rtnl);
             })?;
-        }
+        // The hooks do nothing until packets are left to them, and nothing any more once they are not.
         self.settings.write(to.to_bits());
+        if to.mode != Mode::L3s {
+            self.end_l3s(rtnl);
+        }
         Ok(())
+    }
+
+    /// Puts the hooks of mode L3S in, if this is that mode and they are not there.
+    fn begin_l3s(&self, mode: Mode, extack: ExtAck<'_>, rtnl: &Rtnl) -> Result {
+        let l3s = match self.l3s.take(rtnl) {
+            None if mode == Mode::L3s => Some(L3s::begin(&self.master, extack, rtnl)?),
+            there => there,
+        };
+        self.l3s.set(l3s, rtnl);
+        Ok(())
+    }
+
+    fn end_l3s(&self, rtnl: &Rtnl) {
+        if let Some(l3s) = self.l3s.take(rtnl) {
+            l3s.end(&self.master, rtnl);
+        }
+    }
+
+    /// The master is about to leave its namespace.
+    pub(crate) fn leave_namespace(&self, rtnl: &Rtnl) {
+        self.end_l3s(rtnl);
+    }
+
+    /// The master has come to another namespace. Slaves stay where they are.
+    pub(crate) fn enter_namespace(&self, rtnl: &Rtnl) {
+        let mode = self.settings().mode;
+        if self.begin_l3s(mode, ExtAck::NONE, rtnl).is_err() {
+            pr_warn!(
+                "{}: slaves receive nothing, for lack of memory for the hooks of mode l3s: set the mode again\n",
+                self.master.name()
+            );
+        }
     }
 
     /// Gives each slave the `IFF_NOARP` of a mode, so that listeners hear of it.

@@ -135,6 +135,19 @@ fn receive_group<F: Facts>(facts: &mut F) -> Verdict<F::Slave> {
     }
 }
 
+/// Whom a packet is for that the master's stack has received: in L3S only, since otherwise slaves got theirs before.
+/// What looks for the owner of an address (duplicate address detection) is not for the owner's attention.
+#[inline]
+pub fn receive_above(settings: Settings, packet: impl FnOnce() -> Inner) -> Option<Addr> {
+    if settings.mode != Mode::L3s {
+        return None;
+    }
+    match packet() {
+        Inner::Packet(packet) if !asks_for_owner(packet) => Some(destination(packet)),
+        Inner::Packet(_) | Inner::Invalid | Inner::Foreign => None,
+    }
+}
+
 /// Decides on a frame that a slave sends.
 #[inline]
 pub fn transmit<F: Facts>(settings: Settings, facts: &mut F) -> Verdict<F::Slave> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sending a packet as if this host had made it: route lookup, then the output path with its netfilter hooks.
+//! Routing: sending a packet as if this host had made it, and receiving one as if another device had.
 
 use super::{
     device::NetDevice,
@@ -9,7 +9,11 @@ use super::{
         Xmit, //
     },
     skbuff::Skb,
-    softirq::Softirq, //
+    softirq::Softirq,
+    view::{
+        Headers,
+        SkbView, //
+    }, //
 };
 use crate::sys;
 use core::ptr;
@@ -37,7 +41,7 @@ pub(crate) struct Route6 {
     /// Destination address.
     pub(crate) dest: [u8; 16],
     /// The first four bytes of the header as they are: version, traffic class and flow label.
-    pub(crate) flow: [u8; 4],
+    pub(crate) first_word: [u8; 4],
     /// The first next-header value.
     pub(crate) next_header: u8,
 }
@@ -64,9 +68,23 @@ impl Route6 {
         Some(Self {
             source: *source,
             dest: *rest.first_chunk()?,
-            flow: [v, a, b, c],
+            first_word: [v, a, b, c],
             next_header,
         })
+    }
+}
+
+impl Route6 {
+    /// The key of a look-up, but for what the header does not tell.
+    fn flow(&self) -> sys::flowi6 {
+        let mut flow: sys::flowi6 = pin_init::zeroed();
+        flow.__fl_common.flowic_proto = self.next_header;
+        flow.saddr.in6_u.u6_addr8 = self.source;
+        flow.daddr.in6_u.u6_addr8 = self.dest;
+        // Traffic class and flow label (IPV6_FLOWINFO_MASK).
+        let [version, a, b, c] = self.first_word;
+        flow.flowlabel = u32::from_ne_bytes([version & 0x0f, a, b, c]);
+        flow
     }
 }
 
@@ -139,17 +157,10 @@ fn lookup6(
     if !unsafe { sys::ipvlan_rs_ipv6_mod_enabled() } {
         return Err(EAFNOSUPPORT);
     }
-    let mut flow: sys::flowi6 = pin_init::zeroed();
+    let mut flow = route.flow();
     flow.__fl_common.flowic_oif = dev.ifindex();
     flow.__fl_common.flowic_flags = sys::FLOWI_FLAG_ANYSRC as u8;
     flow.__fl_common.flowic_mark = skb.mark();
-    flow.__fl_common.flowic_proto = route.next_header;
-    flow.saddr.in6_u.u6_addr8 = route.source;
-    flow.daddr.in6_u.u6_addr8 = route.dest;
-    // Traffic class and flow label (IPV6_FLOWINFO_MASK).
-    let [version, rest @ ..] = route.flow;
-    let [a, b, c] = rest;
-    flow.flowlabel = u32::from_ne_bytes([version & 0x0f, a, b, c]);
 
     // SAFETY: The namespace is alive under RCU; the flow is ours.
     let dst = unsafe { sys::ip6_route_output_flags(net, ptr::null(), &mut flow, 0) };
@@ -188,6 +199,49 @@ pub(crate) fn output6(
     skb.clear_cb();
     // SAFETY: The packet is ours and has a route of this namespace.
     result(unsafe { sys::ip6_local_out(net, ptr::null_mut(), skb.into_ptr()) })
+}
+
+/// Routes a received IPv4 packet, whose header is linear, as if `dev` had received it. Without a route there, the
+/// packet is as it was: its own device's namespace routes it.
+pub(crate) fn input4(packet: &mut SkbView<'_>, dev: &NetDevice, _cx: &Softirq) {
+    let Some(route) = Route4::of(packet.skb()) else {
+        return;
+    };
+    // SAFETY: The packet is lent to us and the device alive, both for as long as the reader that `_cx` stands for; the
+    // route is not counted, and good for as long. The call replaces a route that the packet has.
+    let _ = unsafe {
+        sys::ip_route_input_noref(
+            packet.as_ptr(),
+            route.dest,
+            route.source,
+            route.tos & DSCP_MASK,
+            dev.as_ptr(),
+        )
+    };
+}
+
+/// As [`input4`], for IPv6; without a route, the packet gets one that answers so.
+#[inline(never)]
+pub(crate) fn input6(packet: &mut SkbView<'_>, dev: &NetDevice, cx: &Softirq) {
+    let Some(route) = Route6::of(packet.skb()) else {
+        return;
+    };
+    let mut flow = route.flow();
+    flow.__fl_common.flowic_iif = dev.ifindex();
+    flow.__fl_common.flowic_mark = packet.skb().mark();
+    // SAFETY: The packet is lent to us, the device and its namespace are alive under RCU; the flow is ours. The look-up
+    // returns a counted route, which the packet takes over after it has lost what it had.
+    unsafe {
+        sys::ipvlan_rs_skb_dst_drop(packet.as_ptr());
+        let dst = sys::ip6_route_input_lookup(
+            dev.net_rcu(&cx.rcu).as_ptr(),
+            dev.as_ptr(),
+            &mut flow,
+            packet.as_ptr(),
+            sys::RT6_LOOKUP_F_HAS_SADDR as i32,
+        );
+        sys::ipvlan_rs_skb_dst_set(packet.as_ptr(), dst);
+    }
 }
 
 /// How deep this CPU (on PREEMPT_RT, this task) is nested in transmits. Leaves again when dropped.

@@ -2,6 +2,7 @@
 
 //! The RTNL lock as a witness, and data that it protects.
 
+use crate::sys;
 use core::cell::UnsafeCell;
 use kernel::types::NotThreadSafe;
 
@@ -17,6 +18,17 @@ impl Rtnl {
     #[inline]
     pub(crate) const unsafe fn assume() -> Self {
         Self(NotThreadSafe)
+    }
+
+    /// Runs `f` with the lock, which must not be held. Process context; sleeps.
+    pub(crate) fn with<R>(f: impl FnOnce(&Rtnl) -> R) -> R {
+        // SAFETY: May be called in process context; unlocked below.
+        unsafe { sys::rtnl_lock() };
+        // SAFETY: Held until this function returns.
+        let result = f(&unsafe { Self::assume() });
+        // SAFETY: Taken above.
+        unsafe { sys::rtnl_unlock() };
+        result
     }
 }
 

@@ -174,6 +174,12 @@ impl Skb {
         unsafe { self.set_field(sys::skb_offset::dev(), dev.as_ptr()) };
     }
 
+    /// Sets the index of the device that the stack takes the packet to have come in by (`skb_iif`).
+    pub(super) fn set_iif(&mut self, ifindex: i32) {
+        // SAFETY: An int is there.
+        unsafe { self.set_field(sys::skb_offset::skb_iif(), ifindex) };
+    }
+
     /// Sets the device to one that the caller keeps a reference to for as long as it has the packet.
     pub(super) fn set_counted_dev(&mut self, dev: &DeviceRef) {
         // SAFETY: A pointer to a device is there.

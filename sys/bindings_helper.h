@@ -16,7 +16,9 @@
 #include <linux/if_link.h>
 #include <linux/if_vlan.h>
 #include <linux/inetdevice.h>
+#include <linux/ipv6.h>
 #include <linux/netdevice.h>
+#include <linux/netfilter.h>
 #include <linux/percpu.h>
 #include <linux/random.h>
 #include <linux/rtnetlink.h>
@@ -31,6 +33,7 @@
 #include <net/ip.h>
 #include <net/ip6_route.h>
 #include <net/ipv6.h>
+#include <net/l3mdev.h>
 #include <net/net_namespace.h>
 #include <net/netlink.h>
 #include <net/route.h>

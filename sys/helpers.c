@@ -10,7 +10,9 @@
 #include <linux/percpu.h>
 #include <linux/rtnetlink.h>
 #include <linux/sched.h>
+#include <net/l3mdev.h>
 #include <net/netdev_lock.h>
+#include <net/netns/generic.h>
 
 #include "helpers.h"
 
@@ -106,6 +108,32 @@ void ipvlan_rs_netdev_set_lltx(struct net_device *dev)
 	dev->lltx = true;
 }
 
+bool ipvlan_rs_netdev_is_l3_master(const struct net_device *dev)
+{
+	return netif_is_l3_master(dev);
+}
+
+/*
+ * The layer 3 receive hook of a device (net/l3mdev.h). Who sees the flag looks at the operations: these come first and
+ * go last, after a grace period.
+ */
+void ipvlan_rs_netdev_l3_rx_begin(struct net_device *dev, const struct l3mdev_ops *ops)
+{
+	dev->l3mdev_ops = ops;
+	smp_wmb();
+	dev->priv_flags |= IFF_L3MDEV_RX_HANDLER;
+}
+
+void ipvlan_rs_netdev_l3_rx_stop(struct net_device *dev)
+{
+	dev->priv_flags &= ~IFF_L3MDEV_RX_HANDLER;
+}
+
+void ipvlan_rs_netdev_l3_rx_clear(struct net_device *dev)
+{
+	dev->l3mdev_ops = NULL;
+}
+
 void ipvlan_rs_netdev_addr_set(struct net_device *dev, const u8 *addr)
 {
 	eth_hw_addr_set(dev, addr);
@@ -155,6 +183,11 @@ bool ipvlan_rs_in_dev_has(struct net_device *dev, __be32 local, bool skip_dead)
 struct user_namespace *ipvlan_rs_net_user_ns(const struct net *net)
 {
 	return net->user_ns;
+}
+
+void *ipvlan_rs_net_generic(const struct net *net, unsigned int id)
+{
+	return net_generic(net, id);
 }
 
 u64 ipvlan_rs_percpu_sum(const u64 __percpu *counter)
@@ -214,6 +247,11 @@ void ipvlan_rs_ida_init(struct ida *ida)
 struct sk_buff *ipvlan_rs_skb_share_check(struct sk_buff *skb)
 {
 	return skb_share_check(skb, GFP_ATOMIC);
+}
+
+void ipvlan_rs_skb_dst_drop(struct sk_buff *skb)
+{
+	skb_dst_drop(skb);
 }
 
 void ipvlan_rs_skb_dst_set(struct sk_buff *skb, struct dst_entry *dst)

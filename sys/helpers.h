@@ -29,6 +29,10 @@ void ipvlan_rs_netdev_lockdep_set_classes(struct net_device *dev);
 bool ipvlan_rs_netdev_no_rx_handler(const struct net_device *dev);
 void ipvlan_rs_netdev_setup_stacked(struct net_device *dev);
 void ipvlan_rs_netdev_set_lltx(struct net_device *dev);
+bool ipvlan_rs_netdev_is_l3_master(const struct net_device *dev);
+void ipvlan_rs_netdev_l3_rx_begin(struct net_device *dev, const struct l3mdev_ops *ops);
+void ipvlan_rs_netdev_l3_rx_stop(struct net_device *dev);
+void ipvlan_rs_netdev_l3_rx_clear(struct net_device *dev);
 void ipvlan_rs_netdev_addr_set(struct net_device *dev, const u8 *addr);
 void ipvlan_rs_core_stats_rx_dropped_inc(struct net_device *dev);
 int ipvlan_rs_dev_hard_header(struct sk_buff *skb, struct net_device *dev, unsigned short type, const void *daddr,
@@ -37,6 +41,7 @@ void ipvlan_rs_unregister_netdevice_queue(struct net_device *dev, struct list_he
 bool ipvlan_rs_in_dev_has(struct net_device *dev, __be32 local, bool skip_dead);
 
 struct user_namespace *ipvlan_rs_net_user_ns(const struct net *net);
+void *ipvlan_rs_net_generic(const struct net *net, unsigned int id);
 
 u64 ipvlan_rs_percpu_sum(const u64 __percpu *counter);
 void ipvlan_rs_percpu_add(u64 __percpu *counter, u64 value);
@@ -58,6 +63,7 @@ bool ipvlan_rs_ipv6_mod_enabled(void);
 
 void ipvlan_rs_ida_init(struct ida *ida);
 
+void ipvlan_rs_skb_dst_drop(struct sk_buff *skb);
 void ipvlan_rs_skb_dst_set(struct sk_buff *skb, struct dst_entry *dst);
 struct sk_buff *ipvlan_rs_skb_share_check(struct sk_buff *skb);
 

@@ -8,13 +8,17 @@
 #include <linux/kbuild.h>
 #include <linux/if_link.h>
 #include <linux/inetdevice.h>
+#include <linux/ipv6.h>
 #include <linux/netdevice.h>
+#include <linux/netfilter.h>
 #include <linux/skbuff.h>
 #include <linux/workqueue.h>
 #include <net/addrconf.h>
 #include <net/flow.h>
 #include <net/if_inet6.h>
 #include <net/ip6_route.h>
+#include <net/l3mdev.h>
+#include <net/net_namespace.h>
 #include <net/route.h>
 #include <net/rtnetlink.h>
 
@@ -33,6 +37,7 @@ int main(void)
 	FIELD(sk_buff, truesize);
 	DEFINE(SKB_dev, offsetof(struct sk_buff, dev));
 	DEFINE(SKB_protocol, offsetof(struct sk_buff, protocol));
+	DEFINE(SKB_skb_iif, offsetof(struct sk_buff, skb_iif));
 	DEFINE(SKB_mark, offsetof(struct sk_buff, mark));
 	DEFINE(SKB_mac_header, offsetof(struct sk_buff, mac_header));
 	DEFINE(SKB_network_header, offsetof(struct sk_buff, network_header));
@@ -88,6 +93,22 @@ int main(void)
 	FIELD(dst_entry, error);
 	SIZE(rtable);
 	FIELD(rtable, rt_type);
+	SIZE(inet6_skb_parm);
+	FIELD(inet6_skb_parm, iif);
+	SIZE(l3mdev_ops);
+	FIELD(l3mdev_ops, l3mdev_l3_rcv);
+	SIZE(nf_hook_ops);
+	FIELD(nf_hook_ops, hook);
+	FIELD(nf_hook_ops, pf);
+	FIELD(nf_hook_ops, hooknum);
+	FIELD(nf_hook_ops, priority);
+	SIZE(nf_hook_state);
+	FIELD(nf_hook_state, pf);
+	DEFINE(FIELD_nf_hook_state__AT__in_, offsetof(struct nf_hook_state, in));
+	SIZE(pernet_operations);
+	FIELD(pernet_operations, exit);
+	FIELD(pernet_operations, id);
+	FIELD(pernet_operations, size);
 	SIZE(work_struct);
 	SIZE(ida);
 	return 0;

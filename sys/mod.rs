@@ -59,6 +59,9 @@ pub mod skb_offset {
     pub const fn protocol() -> usize {
         HEADERS + offset_of!(skb_headers, protocol)
     }
+    pub const fn skb_iif() -> usize {
+        HEADERS + offset_of!(skb_headers, skb_iif)
+    }
     pub const fn mark() -> usize {
         HEADERS + offset_of!(skb_headers, __bindgen_anon_4)
     }

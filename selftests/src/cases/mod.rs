@@ -7,6 +7,7 @@ mod counters;
 mod flood;
 mod l2;
 mod l3;
+mod l3s;
 mod link;
 mod mac;
 mod malformed;
@@ -48,6 +49,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         flood::CASES,
         l2::CASES,
         l3::CASES,
+        l3s::CASES,
         neighbour::CASES,
         counters::CASES,
         stream::CASES,

@@ -67,7 +67,7 @@ async fn slave_of_a_deleted_namespace(cx: Cx) -> Result<()> {
 }
 
 async fn master_deleted(cx: Cx) -> Result<()> {
-    for mode in [Mode::L2, Mode::L3] {
+    for mode in [Mode::L2, Mode::L3, Mode::L3s] {
         let lan = Lan::new(cx, mode)?;
         let (a, b) = (lan.slave()?, lan.slave()?);
         lan.host.nl().add_link(&lan.spec("own"))?;
@@ -83,7 +83,7 @@ async fn master_deleted(cx: Cx) -> Result<()> {
 }
 
 async fn master_deleted_under_load(cx: Cx) -> Result<()> {
-    for mode in [Mode::L2, Mode::L3] {
+    for mode in [Mode::L2, Mode::L3, Mode::L3s] {
         let lan = Lan::new(cx, mode)?;
         let (a, b) = (lan.slave()?, lan.slave()?);
         let text = [0; 200];
@@ -125,13 +125,14 @@ async fn master_moves(cx: Cx) -> Result<()> {
         cx.master == Master::Veth,
         "the dummy's wire does not move with it"
     );
-    for mode in [Mode::L2, Mode::L3] {
+    for mode in [Mode::L2, Mode::L3, Mode::L3s] {
         let mut lan = Lan::new(cx, mode)?;
         let (a, b) = (lan.slave()?, lan.slave()?);
         ping(&a.ns, lan.ext_ip()).await?;
         for _ in 0..2 {
             let new = cx.netns()?;
             lan.host.nl().move_link(lan.master, new.fd())?;
+            // The namespace that it leaves goes at once, with all that was registered in it.
             lan.host = new;
             lan.master = lan.host.nl().link("m0")?.index;
             ensure!(
@@ -162,11 +163,14 @@ async fn master_moves(cx: Cx) -> Result<()> {
 }
 
 async fn masters_namespace_deleted(cx: Cx) -> Result<()> {
-    let lan = Lan::new(cx, Mode::L2)?;
-    let (a, b) = (lan.slave()?, lan.slave()?);
-    ping(&a.ns, b.ip()).await?;
-    drop(lan);
-    wait::until("the slaves are gone", || Ok(!a.exists()? && !b.exists()?)).await
+    for mode in [Mode::L2, Mode::L3s] {
+        let lan = Lan::new(cx, mode)?;
+        let (a, b) = (lan.slave()?, lan.slave()?);
+        ping(&a.ns, b.ip()).await?;
+        drop(lan);
+        wait::until("the slaves are gone", || Ok(!a.exists()? && !b.exists()?)).await?;
+    }
+    Ok(())
 }
 
 /// Master, slaves and the external host end in one batch, in every order.

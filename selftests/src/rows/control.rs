@@ -82,7 +82,7 @@ pub const ROWS: &[(&str, Row)] = &[
         Cases(&[
             "mode.change_announces_noarp",
             "mode.change_under_traffic",
-            "mode.l3s_until_parity",
+            "mode.l3s",
         ]),
     ),
     (

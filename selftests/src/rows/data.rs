@@ -134,10 +134,7 @@ pub const ROWS: &[(&str, Row)] = &[
             "l3.arp_from_a_slave_is_dropped",
         ]),
     ),
-    (
-        "ARP in L3S",
-        Skipped("L3S comes later; until then it is refused (mode.l3s_until_parity)"),
-    ),
+    ("ARP in L3S", Cases(&["l3s.arp_is_the_masters"])),
     (
         "DAD NS",
         Cases(&[
@@ -164,15 +161,28 @@ pub const ROWS: &[(&str, Row)] = &[
     ),
     (
         "L3S rx",
-        Skipped("L3S comes later; until then it is refused (mode.l3s_until_parity)"),
+        Cases(&[
+            "l3s.ping_all_around",
+            "l3s.hosts_input_filter_counts",
+            "l3s.hosts_prerouting_filter_counts",
+            "l3s.hosts_conntrack_sees_it",
+            "l3s.sockets_bound_to_the_slave",
+            "l3s.received_counts_once",
+            "l3s.hosts_own_traffic",
+            "l3s.fragments",
+        ]),
     ),
     (
         "L3S visibility",
-        Skipped("L3S comes later; until then it is refused (mode.l3s_until_parity)"),
+        Cases(&["l3s.taps_on_the_slave_see_no_ingress"]),
     ),
     (
         "L3S hooks",
-        Skipped("L3S comes later; until then it is refused (mode.l3s_until_parity)"),
+        Cases(&[
+            "l3s.ports_of_one_namespace_count",
+            "namespace.master_moves",
+            "namespace.master_deleted_under_load",
+        ]),
     ),
     (
         "multicast queue",
