@@ -362,7 +362,7 @@ async fn vrf_is_no_master(cx: Cx) -> Result<()> {
             mode: Some(mode as u16),
             ..LinkSpec::new(cx.kind(), "x")
         };
-        cx.refused(host.try_add_link(&on_vrf)?, libc::EINVAL, "master")?;
+        cx.refused(host.try_add_link(&on_vrf)?, libc::EINVAL, "on top")?;
     }
     ensure!(host.find_link("x")?.is_none(), "it is there all the same");
     Ok(())
