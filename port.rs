@@ -184,7 +184,12 @@ impl Port {
     /// What a listener that vetoes a slave's change of flags says, or why the hooks of mode L3S cannot be had.
     pub(crate) fn change(&self, to: Settings, extack: ExtAck<'_>, rtnl: &Rtnl) -> Result {
         let from = self.settings();
-        self.flip_noarp(to.mode, extack, rtnl)
+        let result = if to.mode != from.mode {
+            self.flip_noarp(to.mode, extack, rtnl)
+        } else {
+            Ok(())
+        };
+        result
             .and_then(|()| self.begin_l3s(to.mode, extack, rtnl))
             .inspect_err(|_| {
                 // Those that were flipped go back; a veto of that cannot be helped.

@@ -2,7 +2,7 @@
 //! Mode and flags belong to the port: they change for all of its slaves, while they live.
 
 use crate::cases;
-use crate::cx::{Cx, Decision, Kind, Suite, ANY, EACH, V46};
+use crate::cx::{Cx, Decision, Suite, ANY, EACH, V46};
 use crate::lan::{Lan, Mode, Slave, PRIVATE, VEPA};
 use crate::nl::{flags, granted, Event, LinkSpec, Monitor};
 use crate::ping::{ping, try_ping, Pong};
