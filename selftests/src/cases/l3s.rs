@@ -30,6 +30,7 @@ cases! {
     wrong_destination_is_the_hosts: EACH, V46;
     ports_of_one_namespace_count: EACH, V46;
     vrf_is_no_master: VETH, ANY;
+    last_slave_goes_under_load: EACH, V46;
 }
 
 const IMPATIENT: Duration = Duration::from_millis(300);
@@ -366,4 +367,60 @@ async fn vrf_is_no_master(cx: Cx) -> Result<()> {
     }
     ensure!(host.find_link("x")?.is_none(), "it is there all the same");
     Ok(())
+}
+
+/// The hooks come and go with the first and the last slave, and with the mode, while the wire floods the master.
+async fn last_slave_goes_under_load(cx: Cx) -> Result<()> {
+    let lan = Lan::new(cx, Mode::L3s)?;
+    let ns = cx.netns()?;
+    let first = lan.slave_in(ns.clone(), |s| s)?;
+    let flood = vec![
+        frames::udp(
+            lan.wire_mac,
+            lan.mac,
+            lan.ext_ip(),
+            first.ip(),
+            (5, 4000),
+            &[0; 200],
+        ),
+        frames::udp(
+            lan.wire_mac,
+            lan.mac,
+            lan.ext_ip(),
+            lan.master_ip(),
+            (5, 4000),
+            &[0; 200],
+        ),
+    ];
+    let load = super::unload::Load::start(&lan, flood)?;
+    load.running().await?;
+    ns.nl().del_link(first.index)?;
+    for round in 0..10 {
+        // With the address that the flood is for.
+        let spec = LinkSpec {
+            ns: Some(ns.fd()),
+            ..lan.spec("again")
+        };
+        lan.host.nl().add_link(&spec)?;
+        let index = ns.nl().link("again")?.index;
+        ns.nl().up(index)?;
+        ns.nl().add_addr(index, first.ip(), cx.host_prefix())?;
+        if round % 2 == 0 {
+            for mode in [Mode::L2, Mode::L3s, Mode::L3, Mode::L3s] {
+                let spec = LinkSpec {
+                    mode: Some(mode as u16),
+                    ..LinkSpec::new(cx.kind(), "")
+                };
+                crate::nl::granted(ns.nl().change_link(index, &spec)?)?;
+            }
+        }
+        let before = ns.nl().link_at(index)?.stats.rx_packets;
+        crate::wait::until("the slave gets its share of the flood", || {
+            Ok(ns.nl().link_at(index)?.stats.rx_packets > before)
+        })
+        .await?;
+        ns.nl().del_link(index)?;
+    }
+    load.stop()?;
+    ping(&lan.ext, lan.master_ip()).await
 }
