@@ -50,11 +50,14 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Full,
-        Relaxed,
-        Release, //
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        static_lock_class, //
     },
 };
 
@@ -139,7 +142,7 @@ impl Flood {
             master,
             seed: Seed::new(seed),
             queue: SkbQueue::new(QUEUE_BYTES as usize)?,
-            listeners: SpinLockBh::new(each_bit(|| 0)?)?,
+            listeners: SpinLockBh::new(each_bit(|| 0)?, c"Flood::listeners", static_lock_class!())?,
             wanted: SharedFilter::new(),
             running: Atomic::new(0),
             lost: each_bit(|| Atomic::new(0))?,

@@ -260,6 +260,11 @@ impl<T> Lock<T> {
     }
 }
 
+/// An unlocked lock.
+pub fn table_lock<T>(value: T) -> Result<Lock<T>, AllocError> {
+    Lock::new(value)
+}
+
 /// The kernel's `RcuBox`: what it holds is dropped by [`barrier`], some time after the box.
 #[derive(Debug)]
 pub struct RcuBox<T: Send + Sync + 'static>(NonNull<T>);

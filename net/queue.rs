@@ -25,7 +25,8 @@ use core::{
 };
 use kernel::{
     alloc::AllocError,
-    prelude::*, //
+    prelude::*,
+    sync::static_lock_class, //
 };
 
 /// A packet that waits, and what belongs to it: the device that it came by, held because a queued packet outlives the
@@ -96,10 +97,14 @@ impl<T: Copy + Send> SkbQueue<T> {
     /// [`AllocError`] when there is no memory.
     pub(crate) fn new(limit: usize) -> Result<Self, AllocError> {
         Ok(Self {
-            chain: SpinLockBh::new(Chain {
-                first: ptr::null_mut(),
-                last: ptr::null_mut(),
-            })?,
+            chain: SpinLockBh::new(
+                Chain {
+                    first: ptr::null_mut(),
+                    last: ptr::null_mut(),
+                },
+                c"SkbQueue",
+                static_lock_class!(),
+            )?,
             bytes: Marked::new(0),
             limit: Marked::new(limit),
             _tag: core::marker::PhantomData,

@@ -42,15 +42,34 @@ ROOT_PACKAGES=(
 	qemu-system-x86 busybox-static iproute2 shellcheck
 )
 
-# root_key: the root's directory; another list of packages is another root.
+# What a second, wider root holds besides: the compiler of kernels of our own, and the user
+# land of virtme-ng's guest. Only who asks for one of those waits for it.
+WIDE_PACKAGES=(
+	clang-19 llvm-19 lld-19
+	udev procps file jq iputils-ping ethtool python3-pip
+)
+
+# root_key [wide]: the root's directory; another list of packages is another root.
 root_key() {
-	printf 'root-%s' "$(sha256sum <<<"$SETUP_VERSION $MIRROR ${ROOT_PACKAGES[*]}" | cut -c 1-12)"
+	local name=root packages=("${ROOT_PACKAGES[@]}")
+	[[ ${1:-} != wide ]] || { name=wide && packages+=("${WIDE_PACKAGES[@]}"); }
+	printf '%s-%s' "$name" "$(sha256sum <<<"$SETUP_VERSION $MIRROR ${packages[*]}" | cut -c 1-12)"
+}
+
+# choose_root: makes ROOT known: the wide one for kernels of our own, and where WIDE is set.
+choose_root() {
+	[[ ${KVER:-} != own-* ]] || WIDE=yes
+	ROOT=$CACHE/$(root_key ${WIDE:+wide})
 }
 
 # Inside the root the checkout and the cache have fixed names, so that neither cargo's
 # fingerprints nor Kbuild's .cmd files depend on where this user keeps them.
 IN_TOP=/checkout
 IN_CACHE=/cache
+
+# What no clean run has in its log. A line's own text is matched after the time stamp,
+# since "Spectre V2 : WARNING: …" is boot-time advice, not a warning of the kernel's.
+COMPLAINTS='(\] |^)(WARNING:|BUG:|Oops|kernel BUG|Kernel panic|general protection|INFO: (rcu|task)|watchdog: BUG|refcount_t:|UBSAN:|list_(add|del) corruption|unreferenced object|ref_tracker:|Modules linked in|unregister_netdevice: waiting)|\] Call Trace:|\] RIP: |rcu_.*(self-detected stall|detected stalls|detected expedited stalls)|leaked reference|use-after-free|possible recursive locking|sleeping function called'
 
 if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
 	BOLD=$'\e[1m' RED=$'\e[31m' GREEN=$'\e[32m' DIM=$'\e[2m' PLAIN=$'\e[0m'
@@ -142,7 +161,7 @@ hold() {
 # need_env: makes ROOT, KVER and KERNEL known; setup must have run before.
 need_env() {
 	[[ -n ${KVER:-} || ! -e $CACHE/default-kernel ]] || KVER=$(<"$CACHE/default-kernel")
-	ROOT=$CACHE/$(root_key)
+	choose_root
 	KERNEL=$CACHE/kernel-${KVER:-none}
 	[[ -e $ROOT/.complete && -e $KERNEL/.complete ]] ||
 		die "the environment for kernel ${KVER:-(newest)} is not set up" "run: $SCRIPTS/setup"

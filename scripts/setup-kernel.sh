@@ -11,7 +11,11 @@ in_apt() {
 	in_root env -C "$dir" apt-get -o APT::Sandbox::User=root -o Acquire::Retries=3 "$@"
 }
 
-kernel_key() { printf '%s %s\n' "$(root_key)" "$SETUP_VERSION"; }
+# kernel_key: what a kernel was made from, besides what its name says.
+kernel_key() {
+	printf '%s %s\n' "$(root_key)" "$SETUP_VERSION"
+	[[ ${KVER:-} != own-* ]] || cat "$CACHE/kernel-$(<"$CACHE/default-kernel")/version" "$(own_fragment)"
+}
 
 # kernel_ready: whether the root and the kernel asked for are there and of this version.
 kernel_ready() {
@@ -110,23 +114,12 @@ check_kernel() {
 		die "kernel $KVER was built by \"$cc\", and the root has no ${cc%% *}"
 }
 
-# unpack_source: of the source only what configuring and preparing reads; four fifths of
-# its bytes are drivers' C files, other architectures and documentation.
-unpack_source() {
-	local deb name arch path excludes=()
-	deb=$(echo "$KERNEL"/debs/linux-source-*.deb)
+# unpack DEB DIRECTORY EXCLUDE…: a linux-source package's tree.
+unpack() {
+	local deb=$1 to=$2 name
 	name=$(basename "${deb%%_*}")
-	for path in 'Documentation/*.rst' 'Documentation/*.yaml' 'Documentation/*.txt' 'drivers/*.c' \
-		'drivers/*/asic_reg/*' 'drivers/gpu/drm/amd/include/*' 'fs/*.c' 'net/*.c' 'sound/*.c' \
-		'samples/*.c' 'tools/perf/*' 'tools/testing/*'; do
-		excludes+=(--exclude="$name/$path")
-	done
-	# Kconfig files of other architectures are sourced all the same.
-	for arch in alpha arc arm arm64 csky hexagon loongarch m68k microblaze mips nios2 openrisc \
-		parisc powerpc riscv s390 sh sparc um xtensa; do
-		excludes+=(--exclude="$name/arch/$arch/*.[chS]" --exclude="$name/arch/$arch/*.dts*")
-	done
-	mkdir -p "$KERNEL/source"
+	shift 2
+	mkdir -p "$to"
 	# shellcheck disable=SC2016 # expanded by the shell inside the root
 	in_root bash -euo pipefail -c '
 		deb=$1 name=$2 to=$3
@@ -134,7 +127,32 @@ unpack_source() {
 		dpkg-deb --fsys-tarfile "$deb" | tar -xO "./usr/src/$name.tar.xz" | xz -dcT0 |
 			tar -C "$to" -x --strip-components=1 --no-same-owner \
 				--anchored --wildcards --wildcards-match-slash "$@"' \
-		bash "$IN_CACHE/${deb#"$CACHE/"}" "$name" "$IN_CACHE/${KERNEL##*/}/source" "${excludes[@]}"
+		bash "$IN_CACHE/${deb#"$CACHE/"}" "$name" "$IN_CACHE/${to#"$CACHE/"}" "$@"
+}
+
+# other_architectures PACKAGE: options that leave them out, but not their Kconfig files,
+# which are sourced all the same.
+other_architectures() {
+	local arch
+	for arch in alpha arc arm arm64 csky hexagon loongarch m68k microblaze mips nios2 openrisc \
+		parisc powerpc riscv s390 sh sparc um xtensa; do
+		printf '%s\n' "--exclude=$1/arch/$arch/*.[chS]" "--exclude=$1/arch/$arch/*.dts*"
+	done
+}
+
+# unpack_source: of the source only what configuring and preparing reads; four fifths of
+# its bytes are drivers' C files, other architectures and documentation.
+unpack_source() {
+	local deb name path excludes=()
+	deb=$(echo "$KERNEL"/debs/linux-source-*.deb)
+	name=$(basename "${deb%%_*}")
+	for path in 'Documentation/*.rst' 'Documentation/*.yaml' 'Documentation/*.txt' 'drivers/*.c' \
+		'drivers/*/asic_reg/*' 'drivers/gpu/drm/amd/include/*' 'fs/*.c' 'net/*.c' 'sound/*.c' \
+		'samples/*.c' 'tools/perf/*' 'tools/testing/*'; do
+		excludes+=(--exclude="$name/$path")
+	done
+	mapfile -t -O ${#excludes[@]} excludes < <(other_architectures "$name")
+	unpack "$deb" "$KERNEL/source" "${excludes[@]}"
 }
 
 build_metadata() {
@@ -198,18 +216,19 @@ GUEST_MODULES=(
 	cls_bpf act_mirred act_gact act_police ip_gre ip6_gre ipip sit ip_vti xfrm_interface esp4 esp6
 )
 
+# make_guest RELEASE: takes the image and the modules that a guest may want out of pkg/.
 make_guest() {
-	local modules image
+	local release=$1 modules image
 	mkdir -p "$KERNEL/guest/stage/modules"
 	image=$(find "$KERNEL/pkg" -name "vmlinuz*" -type f | head -n 1)
 	[[ -n $image ]] || { echo "no kernel image in the packages"; return 1; }
 	cp "$image" "$KERNEL/guest/vmlinuz"
-	modules=$(find "$KERNEL/pkg" -path "*/modules/$KVER/kernel" | head -n 1)
+	modules=$(find "$KERNEL/pkg" -path "*/modules/$release/kernel" | head -n 1)
 	modules=${modules%/kernel}
 	# depmod wants lib/modules below its base.
 	mkdir -p "$KERNEL/pkg/lib"
 	[[ $modules == "$KERNEL/pkg/lib/"* ]] || ln -sfn ../usr/lib/modules "$KERNEL/pkg/lib/modules"
-	in_root depmod -b "$IN_CACHE/${KERNEL##*/}/pkg" "$KVER"
+	in_root depmod -b "$IN_CACHE/${KERNEL##*/}/pkg" "$release"
 	# One line per module, "name: what to load before it, in order"; modules.dep lists
 	# the dependencies nearest last.
 	awk -v wanted="${GUEST_MODULES[*]}" '
@@ -240,6 +259,4 @@ make_guest() {
 	cut -f 1 "$KERNEL/guest/list" >"$KERNEL/guest/stage/modules/load-order"
 	in_root sh -c "cd $IN_CACHE/${KERNEL##*/}/guest/stage && find . -print0 | cpio --quiet -0 -o -H newc -R 0:0 >../modules.cpio"
 	rm -rf -- "$KERNEL/guest/stage" "$KERNEL/guest/list"
-	# The image and the decompressed modules are out; the packed ones are not needed.
-	rm -rf -- "${modules:?}/kernel" "$image"
 }

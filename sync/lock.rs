@@ -5,6 +5,7 @@
 use crate::sys;
 use core::{
     cell::UnsafeCell,
+    ffi::CStr,
     ops::{
         Deref,
         DerefMut, //
@@ -14,6 +15,7 @@ use kernel::{
     alloc::AllocError,
     bindings,
     prelude::*,
+    sync::LockClassKey,
     types::{
         NotThreadSafe,
         Opaque, //
@@ -45,12 +47,17 @@ unsafe impl<T: Send> Sync for SpinLockBh<T> {}
 impl<T> SpinLockBh<T> {
     /// Makes an unlocked lock. Process context; may sleep.
     ///
-    /// All locks share one lockdep class, so no two may be held together.
+    /// Lockdep checks the order of locks by `class` (`static_lock_class!()`) and reports `name`; two locks of one class
+    /// must not be held together.
     ///
     /// # Errors
     ///
     /// [`AllocError`] when there is no memory; `value` is then dropped.
-    pub(crate) fn new(value: T) -> Result<Self, AllocError> {
+    pub(crate) fn new(
+        value: T,
+        name: &'static CStr,
+        class: Pin<&'static LockClassKey>,
+    ) -> Result<Self, AllocError> {
         let inner = KBox::new(
             Inner {
                 raw: Opaque::uninit(),
@@ -59,8 +66,9 @@ impl<T> SpinLockBh<T> {
             GFP_KERNEL_ACCOUNT,
         )?;
 
-        // SAFETY: `raw` is memory for a spinlock that nobody else has seen, and is at its final address.
-        unsafe { sys::ipvlan_rs_spin_lock_init(inner.raw.get().cast()) };
+        // SAFETY: `raw` is memory for a spinlock that nobody else has seen, and is at its final address; name and class
+        // are static.
+        unsafe { bindings::__spin_lock_init(inner.raw.get(), name.as_char_ptr(), class.as_ptr()) };
         // INVARIANT: `raw` was just initialised.
         Ok(Self { inner })
     }

@@ -6,11 +6,14 @@ use core::{
     alloc::Layout,
     ptr::NonNull, //
 };
-use kernel::alloc::{
-    allocator::KVmalloc,
-    Allocator,
-    Flags,
-    NumaNode, //
+use kernel::{
+    alloc::{
+        allocator::KVmalloc,
+        Allocator,
+        Flags,
+        NumaNode, //
+    },
+    sync::static_lock_class, //
 };
 
 pub(super) use super::{
@@ -33,6 +36,11 @@ pub(super) const MIN_BITS: u32 = 2;
 pub(super) const LOAD_BITS: u32 = 2;
 /// Buckets that are copied or scanned in one go with the lock held.
 pub(super) const CHUNK: u32 = 64;
+
+/// A table's lock; those of all tables are one class. Process context; may sleep.
+pub(super) fn table_lock<T>(value: T) -> Result<Lock<T>, AllocError> {
+    Lock::new(value, c"Table::state", static_lock_class!())
+}
 
 /// For allocations that must not sleep. Small, so that failing is no catastrophe and not worth a warning.
 pub(super) fn atomic() -> Flags {

@@ -146,7 +146,7 @@ impl<E: Entry> Table<E> {
     /// [`AllocError`] when there is no memory.
     pub fn new(seed: E::Seed) -> Result<Self, AllocError> {
         let array = Array::new(MIN_BITS)?;
-        let state = Lock::new(State {
+        let state = platform::table_lock(State {
             array,
             copying: None,
             resizing: false,

@@ -16,11 +16,6 @@
 
 #include "helpers.h"
 
-void ipvlan_rs_spin_lock_init(spinlock_t *lock)
-{
-	spin_lock_init(lock);
-}
-
 void ipvlan_rs_spin_lock_bh(spinlock_t *lock)
 {
 	spin_lock_bh(lock);

@@ -9,7 +9,6 @@
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
-void ipvlan_rs_spin_lock_init(spinlock_t *lock);
 void ipvlan_rs_spin_lock_bh(spinlock_t *lock);
 void ipvlan_rs_spin_unlock_bh(spinlock_t *lock);
 

@@ -8,7 +8,8 @@
 //! * `st.suite=own,both` which suites (default: both): `own` are the cases that run while the in-tree module is not loaded;
 //! * `st.filter=substring` only cases whose full name contains it (several, separated by commas, are alternatives);
 //! * `st.list=1` print the names and stop;
-//! * `st.repeat=n` run everything n times.
+//! * `st.repeat=n` run everything n times;
+//! * `st.debug=1` a debug kernel: time limits times six, and at the end no leak, and lockdep still on.
 //!
 //! A case is written once and takes the kind from its [`cx::Cx`]; where the two kinds differ on purpose it asks for the
 //! [`cx::Decision`] that says so.
@@ -17,6 +18,7 @@
 
 mod cases;
 mod cx;
+mod debug;
 mod ethtool;
 mod frames;
 mod init;

@@ -15,6 +15,8 @@ pub struct Options {
     pub repeat: u32,
     /// Runs the `own` cases on the in-tree driver too.
     pub risky: bool,
+    /// The kernel is a debug kernel: slow, and asked for its findings at the end.
+    pub debug: bool,
 }
 
 impl Options {
@@ -36,6 +38,7 @@ impl Options {
             list: false,
             repeat: 1,
             risky: false,
+            debug: false,
         };
         let list = |v: &str| {
             v.split(',')
@@ -60,6 +63,7 @@ impl Options {
                 "list" => o.list = value == "1",
                 "repeat" => o.repeat = value.parse()?,
                 "risky" => o.risky = value == "1",
+                "debug" => o.debug = value == "1",
                 _ => bail!("unknown option st.{key}"),
             }
         }

@@ -5,7 +5,7 @@ use crate::cx::{Case, Cx, Kind, Suite};
 use crate::kmsg::Kmsg;
 use crate::ktap::{Ktap, Outcome};
 use crate::options::Options;
-use crate::{cases, init, modules, rows, wait};
+use crate::{cases, debug, init, modules, rows, wait};
 use anyhow::Result;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -59,7 +59,14 @@ pub fn run(options: Options) -> Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let mut state = State::new(runs.len() * options.repeat as usize)?;
+    let last = if options.debug {
+        debug::tune();
+        debug::CHECKS
+    } else {
+        &[]
+    };
+    let mut state = State::new(runs.len() * options.repeat as usize + last.len())?;
+    state.patience = if options.debug { 6 } else { 1 };
     watchdog();
     for _ in 0..options.repeat {
         for (i, run) in runs.iter().enumerate() {
@@ -72,7 +79,11 @@ pub fn run(options: Options) -> Result<bool> {
             state.one(&runtime, run);
         }
     }
-    Ok(state.finish(&runtime))
+    state.namespaces_gone(&runtime);
+    for (name, run) in last {
+        state.result(Kind::IpvlanRs, name, debug::check(*run), Instant::now());
+    }
+    Ok(state.finish())
 }
 
 /// All runs of a suite on a kind, in the order of the case lists.
@@ -109,6 +120,8 @@ struct State {
     start: Instant,
     /// Why the cases of the current kind cannot run.
     missing: Option<String>,
+    /// Times a case's limit.
+    patience: u64,
 }
 
 impl State {
@@ -132,6 +145,7 @@ impl State {
             complaints,
             start,
             missing,
+            patience: 1,
         })
     }
 
@@ -152,7 +166,7 @@ impl State {
             Some(why) => Outcome::Failed(why.clone()),
             None => {
                 *CURRENT.lock().unwrap() = run.name.clone();
-                let limit = Duration::from_secs(run.case.limit);
+                let limit = Duration::from_secs(run.case.limit * self.patience);
                 DEADLINE.store(
                     (uptime() + limit + limit / 2).as_millis() as u64,
                     Ordering::Relaxed,
@@ -162,14 +176,19 @@ impl State {
                 outcome
             }
         };
+        self.result(run.cx.kind, &run.name, outcome, begin);
+    }
+
+    /// Counts and prints an outcome.
+    fn result(&mut self, kind: Kind, name: &str, outcome: Outcome, begin: Instant) {
         let outcome = self.judge(outcome);
         let which = match outcome {
             Outcome::Passed => 0,
             Outcome::Failed(_) => 1,
             Outcome::Skipped(_) => 2,
         };
-        self.totals[run.cx.kind as usize][which] += 1;
-        self.ktap.result(&run.name, &outcome, begin.elapsed());
+        self.totals[kind as usize][which] += 1;
+        self.ktap.result(name, &outcome, begin.elapsed());
     }
 
     /// A complaint in the kernel log turns any outcome into a failure; a failure shows the log's last lines.
@@ -195,12 +214,15 @@ impl State {
         Outcome::Failed(text)
     }
 
-    fn finish(mut self, runtime: &tokio::runtime::Runtime) -> bool {
-        // Namespaces die in the background: whatever still holds a device shows up here.
+    /// Namespaces die in the background: whatever still holds a device shows up here.
+    fn namespaces_gone(&mut self, runtime: &tokio::runtime::Runtime) {
         if let Err(e) = runtime.block_on(cases::namespaces_gone()) {
             println!("# after the last case: {e:#}");
             self.complaints += 1;
         }
+    }
+
+    fn finish(mut self) -> bool {
         for line in self.kmsg.read().iter().filter(|l| l.is_complaint()) {
             println!("# kernel log after the last case: {}", line.0);
             self.complaints += 1;

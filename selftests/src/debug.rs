@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A debug kernel's last word: after the cases, lockdep must still be at work, and nothing of the module may be left in
+//! memory when it is unloaded.
+
+use crate::ktap::Outcome;
+use crate::modules;
+use anyhow::{bail, ensure, Context, Result};
+use nix::mount::{mount, MsFlags};
+use std::fs;
+use std::time::Duration;
+
+const DEBUGFS: &str = "/sys/kernel/debug";
+const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
+const LOCKDEP: &str = "/proc/lockdep_stats";
+
+/// kmemleak takes nothing for a leak that is younger than five seconds, or that it has seen in one scan only.
+const AGE: Duration = Duration::from_secs(6);
+
+/// What is checked, by name.
+pub const CHECKS: &[(&str, fn() -> Result<()>)] = &[
+    ("debug.lockdep_is_on", lockdep_is_on),
+    ("debug.unloads", unloads),
+    ("debug.no_leak", no_leak),
+];
+
+/// Keeps kmemleak from scanning whenever it likes: it takes seconds from whatever case runs then.
+pub fn tune() {
+    let _ = mount(
+        Some("debugfs"),
+        DEBUGFS,
+        Some("debugfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    );
+    let _ = fs::write(KMEMLEAK, "scan=off");
+}
+
+/// Runs a check.
+pub fn check(run: fn() -> Result<()>) -> Outcome {
+    match run() {
+        Ok(()) => Outcome::Passed,
+        Err(e) => Outcome::Failed(format!("{e:#}")),
+    }
+}
+
+/// Lockdep ends itself at its first report, at one of KASAN, and when its tables are full; what follows is unproven.
+fn lockdep_is_on() -> Result<()> {
+    let stats = fs::read_to_string(LOCKDEP).context("the kernel has no lockdep")?;
+    let number = |name: &str| -> Result<u64> {
+        let line = stats.lines().find(|l| l.trim().starts_with(name));
+        let words = line.with_context(|| format!("no {name:?} in {LOCKDEP}"))?;
+        let value = words.split(':').nth(1).unwrap_or("").split_whitespace();
+        Ok(value.clone().next().unwrap_or("").parse()?)
+    };
+    ensure!(
+        number("debug_locks:")? == 1,
+        "lockdep has switched itself off"
+    );
+    let classes = number("lock-classes:")?;
+    let dependencies = number("direct dependencies:")?;
+    let chains = number("dependency chains:")?;
+    // A class of ours is known only after a lock of it was taken.
+    let names = fs::read_to_string("/proc/lockdep")?;
+    let ours = ["SkbQueue", "Flood::listeners", "Table::state"]
+        .iter()
+        .filter(|name| names.contains(**name))
+        .count();
+    println!("# lockdep: {classes} classes, {ours} of them ours, {dependencies} dependencies, {chains} chains");
+    ensure!(classes > 0 && dependencies > 0 && chains > 0);
+    ensure!(ours == 3, "lockdep has seen {ours} of our 3 classes");
+    Ok(())
+}
+
+/// What the module still holds when it goes, kmemleak finds afterwards.
+fn unloads() -> Result<()> {
+    modules::unload("ipvlan_rs")
+}
+
+fn no_leak() -> Result<()> {
+    fs::metadata(KMEMLEAK).context("the kernel has no kmemleak")?;
+    let mut leaks = String::new();
+    for _ in 0..2 {
+        std::thread::sleep(AGE);
+        fs::write(KMEMLEAK, "scan").context("kmemleak does not scan")?;
+        leaks = fs::read_to_string(KMEMLEAK)?;
+    }
+    let found = leaks.matches("unreferenced object").count();
+    println!("# kmemleak: 2 scans, {found} objects");
+    if found > 0 {
+        let first: Vec<&str> = leaks.lines().take(60).collect();
+        bail!("{found} objects leaked:\n{}", first.join("\n"));
+    }
+    Ok(())
+}
