@@ -69,7 +69,7 @@ IN_CACHE=/cache
 
 # What no clean run has in its log. A line's own text is matched after the time stamp,
 # since "Spectre V2 : WARNING: …" is boot-time advice, not a warning of the kernel's.
-COMPLAINTS='(\] |^)(WARNING:|BUG:|Oops|kernel BUG|Kernel panic|general protection|INFO: (rcu|task)|watchdog: BUG|refcount_t:|UBSAN:|list_(add|del) corruption|unreferenced object|ref_tracker:|Modules linked in|unregister_netdevice: waiting)|\] Call Trace:|\] RIP: |rcu_.*(self-detected stall|detected stalls|detected expedited stalls)|leaked reference|use-after-free|possible recursive locking|sleeping function called'
+COMPLAINTS='(\] |^)(WARNING:|BUG:|Oops|kernel BUG|Kernel panic|general protection|INFO: (rcu|task|trying)|watchdog: BUG|refcount_t:|UBSAN:|list_(add|del) corruption|unreferenced object|ref_tracker:|Modules linked in|unregister_netdevice: waiting)|\] Call Trace:|\] RIP: |rcu_.*(self-detected stall|detected stalls|detected expedited stalls)|leaked reference|use-after-free|possible recursive locking|sleeping function called'
 
 if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
 	BOLD=$'\e[1m' RED=$'\e[31m' GREEN=$'\e[32m' DIM=$'\e[2m' PLAIN=$'\e[0m'

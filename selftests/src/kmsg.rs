@@ -31,6 +31,8 @@ const COMPLAINTS: &[&str] = &[
     "scheduling while atomic",
     "sleeping function called",
     "suspicious RCU",
+    "trying to register non-static key",
+    "ODEBUG:",
     "stalls on CPU",
     "self-detected stall",
     "soft lockup",
