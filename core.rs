@@ -45,9 +45,9 @@ use crate::{
             Xmit, //
         },
         route::{
-            self,
-            Route4,
-            Route6,
+            report_too_big,
+            IpHeader,
+            Route,
             XmitDepth, //
         },
         rx_handler::{
@@ -281,23 +281,36 @@ fn send_routed(port: &Port, skb: Skb, dev: &NetDevice, family: Family, cx: &Soft
     let Some(mut skb) = skb.unshare() else {
         return Xmit::DROP;
     };
-    let master = port.master();
-    skb.scrub(!dev.net_rcu(&cx.rcu).is(master.net_rcu(&cx.rcu)));
     if !skb.strip_ethernet() {
         skb.free(DropReason::PacketTooSmall);
         return Xmit::DROP;
     }
-    let result = match family {
-        Family::Ipv4 => match Route4::of(&skb) {
-            Some(route) => route::output4(skb, master, route, cx),
-            None => return malformed(skb),
-        },
-        Family::Ipv6 => match Route6::of(&skb) {
-            Some(route) => route::output6(skb, master, &route, cx),
-            None => return malformed(skb),
-        },
+    let header = match family {
+        Family::Ipv4 => IpHeader::v4(&skb),
+        Family::Ipv6 => IpHeader::v6(&skb),
     };
-    match result {
+    let Some(header) = header else {
+        return malformed(skb);
+    };
+    let master = port.master();
+    let crosses = !dev.net_rcu(&cx.rcu).is(master.net_rcu(&cx.rcu));
+    // A mark means nothing in another namespace.
+    let mark = if crosses { 0 } else { skb.mark() };
+    let route = match Route::lookup(master, &header, mark, cx) {
+        Ok(route) => route,
+        Err(result) => {
+            skb.free(DropReason::NoRoute);
+            return result;
+        }
+    };
+    // Told now, while the packet has the sender's own route: the master's namespace knows no way back to a slave.
+    if let Some(mtu) = route.mtu_exceeded(&skb, &header) {
+        let reported = report_too_big(&mut skb, &header, mtu, dev, cx);
+        skb.free(DropReason::PacketTooBig);
+        return if reported { Xmit::REPORTED } else { Xmit::DROP };
+    }
+    skb.scrub(crosses);
+    match route.output(skb, master, cx) {
         Ok(()) => Xmit::SUCCESS,
         Err(result) => result,
     }

@@ -27,6 +27,7 @@ use crate::{
             NewDevice,
             Stats64, //
         },
+        extack::ExtAck,
         features,
         list::Ticket,
         ops::Tables,
@@ -374,6 +375,16 @@ impl Driver for Ipvlan {
     fn header_device(slave: &Slave) -> (&NetDevice, Mac) {
         let master = slave.port.master();
         (master, master.address())
+    }
+
+    fn may_set_hwtstamp(slave: &Slave, extack: ExtAck<'_>, rtnl: &Rtnl) -> Result {
+        if slave.port.master().net(rtnl).net_admin() {
+            return Ok(());
+        }
+        Err(extack.refuse(
+            EPERM,
+            c"The hardware is the master's: CAP_NET_ADMIN is needed in its namespace",
+        ))
     }
 
     fn msglevel(slave: &Slave) -> &Marked<u32> {

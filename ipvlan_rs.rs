@@ -20,6 +20,10 @@ mod address;
 mod core_path;
 mod device;
 mod events;
+#[cfg(all(CONFIG_NETFILTER, CONFIG_NET_L3_MASTER_DEV))]
+mod l3s;
+#[cfg(not(all(CONFIG_NETFILTER, CONFIG_NET_L3_MASTER_DEV)))]
+#[path = "l3s_absent.rs"]
 mod l3s;
 mod logic;
 mod multicast;
@@ -34,7 +38,6 @@ use events::Events;
 use kernel::prelude::*;
 use net::{
     link::LinkRegistration,
-    netfilter::PernetRegistration,
     notifier::{
         Addresses4,
         Addresses6,
@@ -44,7 +47,6 @@ use net::{
         Validators6, //
     },
 };
-use port::Port;
 use sync::rcu::Barrier;
 
 module! {
@@ -72,7 +74,7 @@ fn master_has_priority() -> bool {
 /// first no more links, then no more hooks and events, and last what readers of RCU may still hold.
 struct IpvlanModule {
     _links: LinkRegistration<Ipvlan>,
-    _l3s: PernetRegistration<Port>,
+    _l3s: l3s::Registration,
     _devices: Membership<Devices, Events>,
     _addresses4: Membership<Addresses4, Events>,
     _validators4: Membership<Validators4, Events>,

@@ -27,7 +27,8 @@ use crate::{
         netfilter::{
             HookUse,
             LocalIn,
-            LocalInHooks, //
+            LocalInHooks,
+            PernetRegistration, //
         },
         rtnl::Rtnl,
         softirq::Softirq,
@@ -41,6 +42,9 @@ use crate::{
 use kernel::prelude::*;
 
 static L3_OPS: L3Ops<Port> = L3Ops::new();
+
+/// That the hooks can be used: for the module's registrations.
+pub(crate) type Registration = PernetRegistration<Port>;
 
 /// The LOCAL_IN hooks.
 pub(crate) static HOOKS: LocalInHooks<Port> = LocalInHooks::new();

@@ -309,13 +309,13 @@ impl NetDevice {
     /// Adds a VLAN to the device's receive filter.
     pub(crate) fn vlan_add(&self, proto: u16, vid: u16, _rtnl: &Rtnl) -> Result {
         // SAFETY: RTNL is held.
-        to_result(unsafe { sys::vlan_vid_add(self.as_ptr(), proto.to_be(), vid) })
+        to_result(unsafe { sys::ipvlan_rs_vlan_vid_add(self.as_ptr(), proto.to_be(), vid) })
     }
 
     /// Takes a VLAN from the device's receive filter.
     pub(crate) fn vlan_del(&self, proto: u16, vid: u16, _rtnl: &Rtnl) {
         // SAFETY: RTNL is held.
-        unsafe { sys::vlan_vid_del(self.as_ptr(), proto.to_be(), vid) };
+        unsafe { sys::ipvlan_rs_vlan_vid_del(self.as_ptr(), proto.to_be(), vid) };
     }
 
     /// Takes back all unicast and multicast filter entries that `upper` has put into this device.

@@ -9,6 +9,7 @@ use super::{
         NetDevice, //
     },
     device_ref::DeviceRef,
+    extack::ExtAck,
     ops::Tables,
     packet::Xmit,
     rtnl::Rtnl,
@@ -91,10 +92,14 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// The device below, which builds the link-layer headers (`header_ops.create`), and the source address to put in.
     fn header_device(private: &Self::Private) -> (&NetDevice, Mac);
 
-    /// The device below, whose link settings `ethtool` shows.
-    fn link_settings_device(private: &Self::Private) -> &NetDevice {
+    /// The device below, whose link settings and time stamps `ethtool` shows.
+    fn hardware_device(private: &Self::Private) -> &NetDevice {
         Self::header_device(private).0
     }
+
+    /// `ndo_hwtstamp_set`: whether the current task may change how the device below takes time stamps, which concerns
+    /// everybody who uses that.
+    fn may_set_hwtstamp(private: &Self::Private, extack: ExtAck<'_>, rtnl: &Rtnl) -> Result;
 
     /// `ethtool -s … msglvl`.
     fn msglevel(private: &Self::Private) -> &Marked<u32>;

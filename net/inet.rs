@@ -153,6 +153,13 @@ impl NetDevice {
     }
 
     /// Whether this IPv6 address is one of the device, tentative ones included. For readers.
+    #[cfg(not(CONFIG_IPV6))]
+    pub(crate) fn has_address6(&self, _address: [u8; 16], _rcu: &RcuRead) -> bool {
+        false
+    }
+
+    /// Whether this IPv6 address is one of the device, tentative ones included. For readers.
+    #[cfg(CONFIG_IPV6)]
     pub(crate) fn has_address6(&self, address: [u8; 16], rcu: &RcuRead) -> bool {
         let addr = sys::in6_addr {
             in6_u: sys::in6_addr__bindgen_ty_1 { u6_addr8: address },

@@ -12,10 +12,12 @@ pub(crate) mod driver;
 pub(crate) mod extack;
 pub(crate) mod features;
 pub(crate) mod inet;
+#[cfg(CONFIG_NET_L3_MASTER_DEV)]
 pub(crate) mod l3mdev;
 pub(crate) mod link;
 pub(crate) mod list;
 pub(crate) mod log;
+#[cfg(CONFIG_NETFILTER)]
 pub(crate) mod netfilter;
 pub(crate) mod netns;
 pub(crate) mod notifier;

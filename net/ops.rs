@@ -13,6 +13,7 @@ use super::{
         PrivCell,
         Stats64, //
     },
+    extack::ExtAck,
     rtnl::Rtnl,
     skbuff::Skb,
     softirq::Softirq, //
@@ -57,6 +58,8 @@ impl<D: Driver> Tables<D> {
                 ndo_vlan_rx_add_vid: Some(vlan_rx_add_vid::<D>),
                 ndo_vlan_rx_kill_vid: Some(vlan_rx_kill_vid::<D>),
                 ndo_get_iflink: Some(get_iflink::<D>),
+                ndo_hwtstamp_get: Some(hwtstamp_get::<D>),
+                ndo_hwtstamp_set: Some(hwtstamp_set::<D>),
                 ..pin_init::zeroed()
             },
             header: sys::header_ops {
@@ -71,6 +74,7 @@ impl<D: Driver> Tables<D> {
                 get_drvinfo: Some(get_drvinfo::<D>),
                 get_link: Some(sys::ethtool_op_get_link),
                 get_link_ksettings: Some(get_link_ksettings::<D>),
+                get_ts_info: Some(get_ts_info::<D>),
                 get_msglevel: Some(get_msglevel::<D>),
                 set_msglevel: Some(set_msglevel::<D>),
                 ..pin_init::zeroed()
@@ -235,6 +239,35 @@ unsafe extern "C" fn get_iflink<D: Driver>(dev: *const sys::net_device) -> i32 {
     D::iflink(unsafe { PrivCell::<D>::get(dev.cast_mut()) })
 }
 
+unsafe extern "C" fn hwtstamp_get<D: Driver>(
+    dev: *mut sys::net_device,
+    config: *mut sys::kernel_hwtstamp_config,
+) -> i32 {
+    under_rtnl!(dev, private, _rtnl, {
+        let _ = dev;
+        let lower = D::hardware_device(private);
+        // SAFETY: RTNL is held; the structure is the caller's own. This takes the lower device's instance lock.
+        unsafe { sys::generic_hwtstamp_get_lower(lower.as_ptr(), config) }
+    })
+}
+
+unsafe extern "C" fn hwtstamp_set<D: Driver>(
+    dev: *mut sys::net_device,
+    config: *mut sys::kernel_hwtstamp_config,
+    extack: *mut sys::netlink_ext_ack,
+) -> i32 {
+    under_rtnl!(dev, private, rtnl, {
+        let _ = dev;
+        from_result(|| {
+            // SAFETY: Null or the core's, valid for the call.
+            D::may_set_hwtstamp(private, unsafe { ExtAck::from_ptr(extack) }, rtnl)?;
+            let lower = D::hardware_device(private);
+            // SAFETY: As in `hwtstamp_get`.
+            Ok(unsafe { sys::generic_hwtstamp_set_lower(lower.as_ptr(), config, extack) })
+        })
+    })
+}
+
 /// `header_ops.create`. Other drivers copy the table of a device that they enslave (team did), so the device is asked
 /// whose it is.
 unsafe extern "C" fn header_create<D: Driver>(
@@ -278,9 +311,21 @@ unsafe extern "C" fn get_link_ksettings<D: Driver>(
 ) -> i32 {
     under_rtnl!(dev, private, _rtnl, {
         let _ = dev;
-        let lower = D::link_settings_device(private);
+        let lower = D::hardware_device(private);
         // SAFETY: RTNL is held; the structure is the caller's own.
         unsafe { sys::__ethtool_get_link_ksettings(lower.as_ptr(), settings) }
+    })
+}
+
+unsafe extern "C" fn get_ts_info<D: Driver>(
+    dev: *mut sys::net_device,
+    info: *mut sys::kernel_ethtool_ts_info,
+) -> i32 {
+    under_rtnl!(dev, private, _rtnl, {
+        let _ = dev;
+        let lower = D::hardware_device(private);
+        // SAFETY: RTNL is held; the structure is the caller's own.
+        unsafe { sys::ethtool_get_ts_info_by_layer(lower.as_ptr(), info) }
     })
 }
 

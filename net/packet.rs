@@ -24,6 +24,8 @@ pub(crate) enum DropReason {
     NoRoute = sys::skb_drop_reason_SKB_DROP_REASON_IP_OUTNOROUTES,
     /// Transmits nested too deeply.
     Recursion = sys::skb_drop_reason_SKB_DROP_REASON_RECURSION_LIMIT,
+    /// Larger than the path takes.
+    PacketTooBig = sys::skb_drop_reason_SKB_DROP_REASON_PKT_TOO_BIG,
     /// A queue is full.
     FullRing = sys::skb_drop_reason_SKB_DROP_REASON_FULL_RING,
 }
@@ -31,31 +33,43 @@ pub(crate) enum DropReason {
 /// What a transmit returns: `NET_XMIT_*` or a negative errno. The packet is consumed in any case.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub(crate) struct Xmit(i32);
+pub(crate) struct Xmit {
+    code: i32,
+    sent: bool,
+}
 
 impl Xmit {
     /// Sent, or as good as.
-    pub(crate) const SUCCESS: Self = Self(sys::NET_XMIT_SUCCESS as i32);
+    pub(crate) const SUCCESS: Self = Self::from_raw(sys::NET_XMIT_SUCCESS as i32);
     /// Dropped.
-    pub(crate) const DROP: Self = Self(sys::NET_XMIT_DROP as i32);
+    pub(crate) const DROP: Self = Self::from_raw(sys::NET_XMIT_DROP as i32);
+    /// Dropped, and the sender was told why in an ICMP error. A code besides would have TCP wait for a timer, where the
+    /// ICMP error has it send again at once.
+    pub(crate) const REPORTED: Self = Self {
+        code: sys::NET_XMIT_SUCCESS as i32,
+        sent: false,
+    };
 
     /// Dropped, with an errno that the sending socket sees.
     pub(crate) fn error(error: Error) -> Self {
-        Self(error.to_errno())
+        Self::from_raw(error.to_errno())
     }
 
     /// What a C function said.
     pub(super) const fn from_raw(code: i32) -> Self {
-        Self(code)
+        Self {
+            code,
+            sent: code == sys::NET_XMIT_SUCCESS as i32 || code == sys::NET_XMIT_CN as i32,
+        }
     }
 
     pub(super) const fn to_raw(self) -> i32 {
-        self.0
+        self.code
     }
 
     /// Whether the packet counts as sent: congestion on the way (`NET_XMIT_CN`) does not lose it.
     pub(crate) const fn is_sent(self) -> bool {
-        self.0 == sys::NET_XMIT_SUCCESS as i32 || self.0 == sys::NET_XMIT_CN as i32
+        self.sent
     }
 }
 

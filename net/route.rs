@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Routing: sending a packet as if this host had made it, and receiving one as if another device had.
+//! Routing: sending a packet as if this host had made it (look-up, the path's MTU, then the output path with its
+//! netfilter hooks), and receiving one as if another device had.
 
 use super::{
     device::NetDevice,
-    packet::{
-        DropReason,
-        Xmit, //
-    },
+    packet::Xmit,
     skbuff::Skb,
     softirq::Softirq,
     view::{
@@ -16,52 +14,80 @@ use super::{
     }, //
 };
 use crate::sys;
-use core::ptr;
+use core::{
+    mem::ManuallyDrop,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
 use kernel::{
     bindings,
     prelude::*, //
 };
 
+/// What of an IP header a packet's way depends on.
+pub(crate) enum IpHeader {
+    /// IPv4's.
+    V4(Header4),
+    /// IPv6's.
+    V6(Header6),
+}
+
 /// The part of an IPv4 header that a route depends on.
 #[derive(Clone, Copy)]
-pub(crate) struct Route4 {
+pub(crate) struct Header4 {
     /// Source address, network order.
-    pub(crate) source: u32,
+    source: u32,
     /// Destination address, network order.
-    pub(crate) dest: u32,
+    dest: u32,
     /// The type of service byte.
-    pub(crate) tos: u8,
+    tos: u8,
+    /// It must not be fragmented on the way (DF).
+    whole: bool,
 }
 
 /// The part of an IPv6 header that a route depends on.
 #[derive(Clone, Copy)]
-pub(crate) struct Route6 {
+pub(crate) struct Header6 {
     /// Source address.
-    pub(crate) source: [u8; 16],
+    source: [u8; 16],
     /// Destination address.
-    pub(crate) dest: [u8; 16],
+    dest: [u8; 16],
     /// The first four bytes of the header as they are: version, traffic class and flow label.
-    pub(crate) first_word: [u8; 4],
+    first_word: [u8; 4],
     /// The first next-header value.
-    pub(crate) next_header: u8,
+    next_header: u8,
 }
 
-impl Route4 {
-    /// Reads the header that a packet's data begins with; `None` if it is not linear.
-    pub(crate) fn of(skb: &Skb) -> Option<Self> {
+impl IpHeader {
+    /// Reads the IPv4 header that a packet's data begins with; `None` if it is not linear.
+    pub(crate) fn v4(skb: &Skb) -> Option<Self> {
+        Header4::of(skb).map(Self::V4)
+    }
+
+    /// Reads the IPv6 header that a packet's data begins with; `None` if it is not linear.
+    pub(crate) fn v6(skb: &Skb) -> Option<Self> {
+        Header6::of(skb).map(Self::V6)
+    }
+}
+
+impl Header4 {
+    fn of(skb: &Skb) -> Option<Self> {
+        const DF: u8 = 0x40;
         let header = skb.linear().first_chunk::<20>()?;
-        let [_, tos, _, _, _, _, _, _, _, _, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *header;
+        let [_, tos, _, _, _, _, flags, _, _, _, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *header;
         Some(Self {
             source: u32::from_ne_bytes([s0, s1, s2, s3]),
             dest: u32::from_ne_bytes([d0, d1, d2, d3]),
             tos,
+            whole: flags & DF != 0,
         })
     }
 }
 
-impl Route6 {
-    /// Reads the header that a packet's data begins with; `None` if it is not linear.
-    pub(crate) fn of(skb: &Skb) -> Option<Self> {
+impl Header6 {
+    fn of(skb: &Skb) -> Option<Self> {
         let (fixed, rest) = skb.linear().split_first_chunk::<8>()?;
         let (source, rest) = rest.split_first_chunk::<16>()?;
         let [v, a, b, c, _, _, next_header, _] = *fixed;
@@ -72,10 +98,9 @@ impl Route6 {
             next_header,
         })
     }
-}
 
-impl Route6 {
     /// The key of a look-up, but for what the header does not tell.
+    #[cfg(CONFIG_IPV6)]
     fn flow(&self) -> sys::flowi6 {
         let mut flow: sys::flowi6 = pin_init::zeroed();
         flow.__fl_common.flowic_proto = self.next_header;
@@ -91,120 +116,181 @@ impl Route6 {
 /// `INET_DSCP_MASK` of include/net/inet_dscp.h.
 const DSCP_MASK: u8 = 0xfc;
 
-/// What the stack's output functions return, as a transmit's result.
-fn result(code: i32) -> Result<(), Xmit> {
-    if code == 0 || Xmit::from_raw(code).is_sent() {
-        Ok(())
-    } else {
-        Err(Xmit::DROP)
+/// The smallest MTU that IPv6 knows (RFC 8200, section 5).
+const IPV6_MIN_MTU: u32 = 1280;
+
+/// A route, for one packet. Dropping it gives it back.
+///
+/// # Invariants
+///
+/// Owns one counted reference, to a route of IPv6 if `v6`, else of IPv4.
+pub(crate) struct Route {
+    dst: NonNull<sys::dst_entry>,
+    v6: bool,
+}
+
+impl Drop for Route {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant.
+        unsafe { sys::dst_release(self.dst.as_ptr()) };
     }
 }
 
-/// Routes an IPv4 packet through `dev` in the namespace of `dev`, with the packet's mark, and sends it. The data
-/// begins with the network header, which is linear.
-///
-/// Runs the OUTPUT and POSTROUTING hooks of that namespace. The packet may be lost on the way, which is then an error.
-pub(crate) fn output4(
-    mut skb: Skb,
-    dev: &NetDevice,
-    route: Route4,
-    cx: &Softirq,
-) -> Result<(), Xmit> {
-    let net = dev.net_rcu(&cx.rcu).as_ptr();
-    let mut flow: sys::flowi4 = pin_init::zeroed();
-    flow.__fl_common.flowic_oif = dev.ifindex();
-    flow.__fl_common.flowic_flags = sys::FLOWI_FLAG_ANYSRC as u8;
-    flow.__fl_common.flowic_mark = skb.mark();
-    flow.__fl_common.flowic_dscp = route.tos & DSCP_MASK;
-    flow.saddr = route.source;
-    flow.daddr = route.dest;
-
-    // SAFETY: The namespace is alive under RCU; the flow is ours.
-    let rt = unsafe { sys::ip_route_output_flow(net, &mut flow, ptr::null()) };
-    let Ok(rt) = kernel::error::from_err_ptr(rt) else {
-        skb.free(DropReason::NoRoute);
-        return Err(Xmit::DROP);
-    };
-    // SAFETY: A counted reference of ours.
-    let kind = u32::from(unsafe { (*rt).rt_type });
-    // SAFETY: The address lies inside the route.
-    let dst = unsafe { &raw mut (*rt).dst };
-    if kind != sys::RTN_UNICAST && kind != sys::RTN_LOCAL {
-        // SAFETY: The reference is ours.
-        unsafe { sys::dst_release(dst) };
-        skb.free(DropReason::NoRoute);
-        return Err(Xmit::DROP);
-    }
-    skb.set_dev(dev, &cx.rcu);
-    // SAFETY: The reference is ours; the packet was scrubbed, so it has no route.
-    unsafe { skb.set_route(dst) };
-    // The IP layer keeps its options there, and would believe what it finds.
-    skb.clear_cb();
-    // SAFETY: The packet is ours and has a route of this namespace.
-    result(unsafe { sys::ip_local_out(net, ptr::null_mut(), skb.into_ptr()) })
-}
-
-/// Looks up the route of an IPv6 packet. Out of line, so that the flow is off the stack before the packet moves on.
-#[inline(never)]
-fn lookup6(
-    skb: &Skb,
-    dev: &NetDevice,
-    route: &Route6,
-    net: *mut sys::net,
-) -> Result<*mut sys::dst_entry> {
-    // With ipv6.disable=1 there are no tables to look into.
-    // SAFETY: Reads a flag.
-    if !unsafe { sys::ipvlan_rs_ipv6_mod_enabled() } {
-        return Err(EAFNOSUPPORT);
-    }
-    let mut flow = route.flow();
-    flow.__fl_common.flowic_oif = dev.ifindex();
-    flow.__fl_common.flowic_flags = sys::FLOWI_FLAG_ANYSRC as u8;
-    flow.__fl_common.flowic_mark = skb.mark();
-
-    // SAFETY: The namespace is alive under RCU; the flow is ours.
-    let dst = unsafe { sys::ip6_route_output_flags(net, ptr::null(), &mut flow, 0) };
-    // SAFETY: The look-up returns a counted route, if need be one that holds an error.
-    let code = i32::from(unsafe { (*dst).error });
-    if code != 0 {
-        // SAFETY: The reference is ours.
-        unsafe { sys::dst_release(dst) };
-        return Err(Error::from_errno(code));
-    }
-    Ok(dst)
-}
-
-/// As [`output4`], for IPv6.
-///
-/// # Errors
-///
-/// A missing route's error is what the sending socket sees.
-pub(crate) fn output6(
-    mut skb: Skb,
-    dev: &NetDevice,
-    route: &Route6,
-    cx: &Softirq,
-) -> Result<(), Xmit> {
-    let net = dev.net_rcu(&cx.rcu).as_ptr();
-    let dst = match lookup6(&skb, dev, route, net) {
-        Ok(dst) => dst,
-        Err(error) => {
-            skb.free(DropReason::NoRoute);
-            return Err(Xmit::error(error));
+impl Route {
+    /// Looks up the route that a packet with this header and mark takes out of `dev`, in the namespace of `dev`, as if
+    /// that had made it.
+    ///
+    /// # Errors
+    ///
+    /// What the sending socket is to see: a failed transmit, or, with IPv6, the route's own error.
+    pub(crate) fn lookup(
+        dev: &NetDevice,
+        header: &IpHeader,
+        mark: u32,
+        cx: &Softirq,
+    ) -> Result<Self, Xmit> {
+        match header {
+            IpHeader::V4(header) => Self::lookup4(dev, header, mark, cx),
+            IpHeader::V6(header) => Self::lookup6(dev, header, mark, cx),
         }
-    };
+    }
+
+    /// Out of line, like its twin, so that the flow is off the stack before the packet moves on.
+    #[inline(never)]
+    fn lookup4(dev: &NetDevice, header: &Header4, mark: u32, cx: &Softirq) -> Result<Self, Xmit> {
+        let mut flow: sys::flowi4 = pin_init::zeroed();
+        flow.__fl_common.flowic_oif = dev.ifindex();
+        flow.__fl_common.flowic_flags = sys::FLOWI_FLAG_ANYSRC as u8;
+        flow.__fl_common.flowic_mark = mark;
+        flow.__fl_common.flowic_dscp = header.tos & DSCP_MASK;
+        flow.saddr = header.source;
+        flow.daddr = header.dest;
+
+        let net = dev.net_rcu(&cx.rcu).as_ptr();
+        // SAFETY: The namespace is alive under RCU; the flow is ours.
+        let rt = unsafe { sys::ip_route_output_flow(net, &mut flow, ptr::null()) };
+        let rt = kernel::error::from_err_ptr(rt).map_err(|_| Xmit::DROP)?;
+        // SAFETY: A counted reference of ours.
+        let kind = u32::from(unsafe { (*rt).rt_type });
+        // INVARIANT: The reference is ours.
+        let route = Self {
+            // SAFETY: The address lies inside the route, which is not null.
+            dst: unsafe { NonNull::new_unchecked(&raw mut (*rt).dst) },
+            v6: false,
+        };
+        if kind != sys::RTN_UNICAST && kind != sys::RTN_LOCAL {
+            return Err(Xmit::DROP);
+        }
+        Ok(route)
+    }
+
+    #[cfg(not(CONFIG_IPV6))]
+    fn lookup6(_: &NetDevice, _: &Header6, _: u32, _: &Softirq) -> Result<Self, Xmit> {
+        Err(Xmit::error(EAFNOSUPPORT))
+    }
+
+    #[cfg(CONFIG_IPV6)]
+    #[inline(never)]
+    fn lookup6(dev: &NetDevice, header: &Header6, mark: u32, cx: &Softirq) -> Result<Self, Xmit> {
+        // With ipv6.disable=1 there are no tables to look into.
+        // SAFETY: Reads a flag.
+        if !unsafe { sys::ipvlan_rs_ipv6_mod_enabled() } {
+            return Err(Xmit::error(EAFNOSUPPORT));
+        }
+        let mut flow = header.flow();
+        flow.__fl_common.flowic_oif = dev.ifindex();
+        flow.__fl_common.flowic_flags = sys::FLOWI_FLAG_ANYSRC as u8;
+        flow.__fl_common.flowic_mark = mark;
+
+        let net = dev.net_rcu(&cx.rcu).as_ptr();
+        // SAFETY: The namespace is alive under RCU; the flow is ours.
+        let dst = unsafe { sys::ip6_route_output_flags(net, ptr::null(), &mut flow, 0) };
+        // INVARIANT: The look-up returns a counted route, if need be one that holds an error.
+        let route = Self {
+            // SAFETY: It never returns null.
+            dst: unsafe { NonNull::new_unchecked(dst) },
+            v6: true,
+        };
+        // SAFETY: By the type invariant.
+        match i32::from(unsafe { (*dst).error }) {
+            0 => Ok(route),
+            code => Err(Xmit::error(Error::from_errno(code))),
+        }
+    }
+
+    /// The MTU of the route, if the packet, whose data begins with this header, is larger and may not be fragmented.
+    #[inline]
+    pub(crate) fn mtu_exceeded(&self, skb: &Skb, header: &IpHeader) -> Option<u32> {
+        match header {
+            IpHeader::V4(header) if !header.whole => return None,
+            IpHeader::V4(_) => {}
+            // No sender of IPv6 could do better.
+            IpHeader::V6(_) if skb.len() <= IPV6_MIN_MTU as usize => return None,
+            IpHeader::V6(_) => {}
+        }
+        // SAFETY: Both are alive; the packet has its network header set.
+        match unsafe { sys::ipvlan_rs_mtu_exceeded(self.dst.as_ptr(), skb.as_ptr()) } {
+            0 => None,
+            mtu => Some(mtu),
+        }
+    }
+
+    /// Sends the packet, which is scrubbed and whose data begins with the header that the route was looked up for,
+    /// through the OUTPUT and POSTROUTING hooks of the namespace of `dev`. It may be lost on the way, which is an error.
+    pub(crate) fn output(self, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Result<(), Xmit> {
+        let net = dev.net_rcu(&cx.rcu).as_ptr();
+        skb.set_dev(dev, &cx.rcu);
+        // The IP layer keeps its options there, and would believe what it finds.
+        skb.clear_cb();
+        let this = ManuallyDrop::new(self);
+        // SAFETY: The reference is ours and goes to the packet, which has no route since it was scrubbed.
+        unsafe { skb.set_route(this.dst.as_ptr()) };
+        let skb = skb.into_ptr();
+        // SAFETY: The packet is ours and has a route of this namespace and of its own protocol.
+        let code = unsafe {
+            if this.v6 {
+                sys::ip6_local_out(net, ptr::null_mut(), skb)
+            } else {
+                sys::ip_local_out(net, ptr::null_mut(), skb)
+            }
+        };
+        if Xmit::from_raw(code).is_sent() {
+            Ok(())
+        } else {
+            Err(Xmit::DROP)
+        }
+    }
+}
+
+/// Tells the sender of a packet that its way takes no more than `mtu` bytes: its route learns it, and it gets the ICMP
+/// error that a router would send. For `ndo_start_xmit` of `dev`; the packet's data begins with its IP header. What it
+/// had in its control buffer is gone afterwards.
+///
+/// False if the packet came without a route (a raw frame): nobody is told then, since its source may be made up.
+#[inline(never)]
+pub(crate) fn report_too_big(
+    skb: &mut Skb,
+    header: &IpHeader,
+    mtu: u32,
+    dev: &NetDevice,
+    cx: &Softirq,
+) -> bool {
     skb.set_dev(dev, &cx.rcu);
-    // SAFETY: The reference is ours; the packet was scrubbed, so it has no route.
-    unsafe { skb.set_route(dst) };
     skb.clear_cb();
-    // SAFETY: The packet is ours and has a route of this namespace.
-    result(unsafe { sys::ip6_local_out(net, ptr::null_mut(), skb.into_ptr()) })
+    // SAFETY: The packet is ours and its network header is set; `dev` is what sends it, so it is the sender's
+    // namespace that the route belongs to.
+    unsafe {
+        match header {
+            IpHeader::V4(_) => sys::ipvlan_rs_report_frag_needed(skb.as_ptr(), mtu),
+            IpHeader::V6(_) => sys::ipvlan_rs_report_too_big(skb.as_ptr(), mtu.max(IPV6_MIN_MTU)),
+        }
+    }
 }
 
 /// Routes a received IPv4 packet, whose header is linear, as if `dev` had received it. Without a route there, the
 /// packet is as it was: its own device's namespace routes it.
 pub(crate) fn input4(packet: &mut SkbView<'_>, dev: &NetDevice, _cx: &Softirq) {
-    let Some(route) = Route4::of(packet.skb()) else {
+    let Some(header) = Header4::of(packet.skb()) else {
         return;
     };
     // SAFETY: The packet is lent to us and the device alive, both for as long as the reader that `_cx` stands for; the
@@ -212,21 +298,22 @@ pub(crate) fn input4(packet: &mut SkbView<'_>, dev: &NetDevice, _cx: &Softirq) {
     let _ = unsafe {
         sys::ip_route_input_noref(
             packet.as_ptr(),
-            route.dest,
-            route.source,
-            route.tos & DSCP_MASK,
+            header.dest,
+            header.source,
+            header.tos & DSCP_MASK,
             dev.as_ptr(),
         )
     };
 }
 
 /// As [`input4`], for IPv6; without a route, the packet gets one that answers so.
+#[cfg(CONFIG_IPV6)]
 #[inline(never)]
 pub(crate) fn input6(packet: &mut SkbView<'_>, dev: &NetDevice, cx: &Softirq) {
-    let Some(route) = Route6::of(packet.skb()) else {
+    let Some(header) = Header6::of(packet.skb()) else {
         return;
     };
-    let mut flow = route.flow();
+    let mut flow = header.flow();
     flow.__fl_common.flowic_iif = dev.ifindex();
     flow.__fl_common.flowic_mark = packet.skb().mark();
     // SAFETY: The packet is lent to us, the device and its namespace are alive under RCU; the flow is ours. The look-up
@@ -243,6 +330,10 @@ pub(crate) fn input6(packet: &mut SkbView<'_>, dev: &NetDevice, cx: &Softirq) {
         sys::ipvlan_rs_skb_dst_set(packet.as_ptr(), dst);
     }
 }
+
+/// Never called: without IPv6 nobody receives such packets.
+#[cfg(not(CONFIG_IPV6))]
+pub(crate) fn input6(_: &mut SkbView<'_>, _: &NetDevice, _: &Softirq) {}
 
 /// How deep this CPU (on PREEMPT_RT, this task) is nested in transmits. Leaves again when dropped.
 pub(crate) struct XmitDepth<'a> {

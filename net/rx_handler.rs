@@ -154,7 +154,7 @@ unsafe extern "C" fn shell<H: RxHandler>(skb: *mut *mut sys::sk_buff) -> sys::rx
         let skb = slot.get();
         let dev = skb
             .cast::<u8>()
-            .add(sys::skb_offset::dev())
+            .add(sys::SKB_OFFSET_DEV)
             .cast::<*mut sys::net_device>()
             .read();
         (

@@ -131,7 +131,7 @@ impl Skb {
     #[inline]
     pub(crate) fn protocol(&self) -> u16 {
         // SAFETY: A __be16 is there.
-        u16::from_be(unsafe { self.field(sys::skb_offset::protocol()) })
+        u16::from_be(unsafe { self.field(sys::SKB_OFFSET_PROTOCOL) })
     }
 
     /// The memory that the packet holds, in bytes.
@@ -149,9 +149,7 @@ impl Skb {
     #[inline]
     fn headers(&self) -> *mut sys::skb_headers {
         // SAFETY: The address lies inside the skb.
-        unsafe { addr_of!((*self.as_ptr()).__bindgen_anon_4) }
-            .cast_mut()
-            .cast()
+        unsafe { self.as_ptr().cast::<u8>().add(sys::SKB_OFFSET_HEADERS) }.cast()
     }
 
     #[inline]
@@ -171,19 +169,19 @@ impl Skb {
     #[inline]
     pub(crate) fn set_dev(&mut self, dev: &NetDevice, _rcu: &RcuRead) {
         // SAFETY: A pointer to a device is there.
-        unsafe { self.set_field(sys::skb_offset::dev(), dev.as_ptr()) };
+        unsafe { self.set_field(sys::SKB_OFFSET_DEV, dev.as_ptr()) };
     }
 
     /// Sets the index of the device that the stack takes the packet to have come in by (`skb_iif`).
     pub(super) fn set_iif(&mut self, ifindex: i32) {
         // SAFETY: An int is there.
-        unsafe { self.set_field(sys::skb_offset::skb_iif(), ifindex) };
+        unsafe { self.set_field(sys::SKB_OFFSET_SKB_IIF, ifindex) };
     }
 
     /// Sets the device to one that the caller keeps a reference to for as long as it has the packet.
     pub(super) fn set_counted_dev(&mut self, dev: &DeviceRef) {
         // SAFETY: A pointer to a device is there.
-        unsafe { self.set_field(sys::skb_offset::dev(), dev.as_ptr()) };
+        unsafe { self.set_field(sys::SKB_OFFSET_DEV, dev.as_ptr()) };
     }
 
     /// The Ethernet header of a received packet, which lies before the data.
@@ -194,7 +192,7 @@ impl Skb {
         // SAFETY: An offset is there; `data` lies behind `head`. Between the two all bytes are linear, so the header
         // can be read if it ends before `data`.
         unsafe {
-            let offset = usize::from(self.field::<u16>(sys::skb_offset::mac_header()));
+            let offset = usize::from(self.field::<u16>(sys::SKB_OFFSET_MAC_HEADER));
             let room = (*skb).data.offset_from((*skb).head) as usize;
             (offset.wrapping_add(14) <= room).then(|| Ethernet::read((*skb).head.add(offset)))
         }
@@ -259,8 +257,8 @@ impl Skb {
         // SAFETY: `data` lies behind `head`, by less than 64 KiB, as everywhere in the kernel.
         unsafe {
             let network = (*skb).data.offset_from((*skb).head) as u16;
-            self.set_field(sys::skb_offset::mac_header(), NOT_SET);
-            self.set_field(sys::skb_offset::network_header(), network);
+            self.set_field(sys::SKB_OFFSET_MAC_HEADER, NOT_SET);
+            self.set_field(sys::SKB_OFFSET_NETWORK_HEADER, network);
         }
         true
     }
@@ -271,14 +269,14 @@ impl Skb {
         // SAFETY: As in `strip_ethernet`.
         unsafe {
             let mac = (*skb).data.offset_from((*skb).head) as u16;
-            self.set_field(sys::skb_offset::mac_header(), mac);
+            self.set_field(sys::SKB_OFFSET_MAC_HEADER, mac);
         }
     }
 
     /// The firewall mark.
-    pub(super) fn mark(&self) -> u32 {
+    pub(crate) fn mark(&self) -> u32 {
         // SAFETY: A u32 is there.
-        unsafe { self.field(sys::skb_offset::mark()) }
+        unsafe { self.field(sys::SKB_OFFSET_MARK) }
     }
 
     /// Gives the packet a route, whose reference it takes over.

@@ -5,11 +5,17 @@
  * call, so none is on the address lookup.
  */
 #include <linux/etherdevice.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+#include <linux/if_vlan.h>
 #include <linux/inetdevice.h>
 #include <linux/ipv6.h>
 #include <linux/percpu.h>
 #include <linux/rtnetlink.h>
 #include <linux/sched.h>
+#include <net/dst_metadata.h>
+#include <net/gso.h>
+#include <net/icmp.h>
 #include <net/l3mdev.h>
 #include <net/netdev_lock.h>
 #include <net/netns/generic.h>
@@ -89,12 +95,15 @@ bool ipvlan_rs_netdev_no_rx_handler(const struct net_device *dev)
 
 /*
  * The private flags (bit fields to bindgen) of a link without queue that lies on another: it hands on skbs whose route
- * and sharing matter below, filters unicast addresses itself, and nothing may receive in its stead.
+ * and sharing matter below, filters unicast addresses itself, and nothing may receive in its stead. Its carrier may be
+ * taken away by hand (IFLA_PROTO_DOWN). No netpoll: that transmits with interrupts off, where bottom halves cannot be
+ * handled.
  */
 void ipvlan_rs_netdev_setup_stacked(struct net_device *dev)
 {
 	dev->priv_flags &= ~(IFF_XMIT_DST_RELEASE | IFF_TX_SKB_SHARING);
-	dev->priv_flags |= IFF_UNICAST_FLT | IFF_NO_QUEUE | IFF_NO_RX_HANDLER;
+	dev->priv_flags |= IFF_UNICAST_FLT | IFF_NO_QUEUE | IFF_NO_RX_HANDLER | IFF_DISABLE_NETPOLL;
+	dev->change_proto_down = true;
 	dev->max_mtu = ETH_MAX_MTU;
 }
 
@@ -108,6 +117,7 @@ bool ipvlan_rs_netdev_is_l3_master(const struct net_device *dev)
 	return netif_is_l3_master(dev);
 }
 
+#ifdef CONFIG_NET_L3_MASTER_DEV
 /*
  * The layer 3 receive hook of a device (net/l3mdev.h). Who sees the flag looks at the operations: these come first and
  * go last, after a grace period.
@@ -128,6 +138,7 @@ void ipvlan_rs_netdev_l3_rx_clear(struct net_device *dev)
 {
 	dev->l3mdev_ops = NULL;
 }
+#endif
 
 void ipvlan_rs_netdev_addr_set(struct net_device *dev, const u8 *addr)
 {
@@ -229,9 +240,54 @@ void ipvlan_rs_xmit_depth_dec(void)
 }
 #endif
 
+/* Inline without CONFIG_VLAN_8021Q. */
+int ipvlan_rs_vlan_vid_add(struct net_device *dev, __be16 proto, u16 vid)
+{
+	return vlan_vid_add(dev, proto, vid);
+}
+
+void ipvlan_rs_vlan_vid_del(struct net_device *dev, __be16 proto, u16 vid)
+{
+	vlan_vid_del(dev, proto, vid);
+}
+
 bool ipvlan_rs_ipv6_mod_enabled(void)
 {
 	return ipv6_mod_enabled();
+}
+
+/* The route's MTU if the packet, or a segment of it, is larger; else 0. */
+u32 ipvlan_rs_mtu_exceeded(const struct dst_entry *dst, const struct sk_buff *skb)
+{
+	u32 mtu = dst_mtu(dst);
+
+	if (skb_is_gso(skb) ? skb_gso_validate_network_len(skb, mtu) : skb->len <= mtu)
+		return 0;
+	return mtu;
+}
+
+/* Has the skb a route of its own, not just metadata, of this family? */
+static bool ipvlan_rs_skb_has_route(const struct sk_buff *skb, unsigned short family)
+{
+	return skb_valid_dst(skb) && skb_dst(skb)->ops->family == family;
+}
+
+bool ipvlan_rs_report_frag_needed(struct sk_buff *skb, u32 mtu)
+{
+	if (!ipvlan_rs_skb_has_route(skb, AF_INET))
+		return false;
+	skb_dst_update_pmtu_no_confirm(skb, mtu);
+	icmp_ndo_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, htonl(mtu));
+	return true;
+}
+
+bool ipvlan_rs_report_too_big(struct sk_buff *skb, u32 mtu)
+{
+	if (!ipvlan_rs_skb_has_route(skb, AF_INET6))
+		return false;
+	skb_dst_update_pmtu_no_confirm(skb, mtu);
+	icmpv6_ndo_send(skb, ICMPV6_PKT_TOOBIG, 0, mtu);
+	return true;
 }
 
 void ipvlan_rs_ida_init(struct ida *ida)

@@ -3,11 +3,16 @@
 #ifndef IPVLAN_RS_HELPERS_H
 #define IPVLAN_RS_HELPERS_H
 
+#if !IS_ENABLED(CONFIG_INET)
+#error "ipvlan_rs needs a kernel with CONFIG_INET"
+#endif
+
 #include <linux/idr.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
+#include <net/dst.h>
 
 void ipvlan_rs_spin_lock_bh(spinlock_t *lock);
 void ipvlan_rs_spin_unlock_bh(spinlock_t *lock);
@@ -58,7 +63,14 @@ void ipvlan_rs_percpu_add(u64 __percpu *counter, u64 value);
 unsigned int ipvlan_rs_xmit_depth_inc(void);
 void ipvlan_rs_xmit_depth_dec(void);
 
+int ipvlan_rs_vlan_vid_add(struct net_device *dev, __be16 proto, u16 vid);
+void ipvlan_rs_vlan_vid_del(struct net_device *dev, __be16 proto, u16 vid);
+
 bool ipvlan_rs_ipv6_mod_enabled(void);
+
+u32 ipvlan_rs_mtu_exceeded(const struct dst_entry *dst, const struct sk_buff *skb);
+bool ipvlan_rs_report_frag_needed(struct sk_buff *skb, u32 mtu);
+bool ipvlan_rs_report_too_big(struct sk_buff *skb, u32 mtu);
 
 void ipvlan_rs_ida_init(struct ida *ida);
 

@@ -2,7 +2,7 @@
 /*
  * libclang lays out the structures that Rust uses, gcc those that the kernel was compiled with. Kbuild compiles this
  * file to assembly with the kernel's compiler and turns each line into a Rust const assertion (sys/layout.rs, made
- * in the build directory): a disagreement stops the build.
+ * in the build directory), so that a disagreement stops the build, or into a constant.
  */
 #include <linux/ethtool.h>
 #include <linux/kbuild.h>
@@ -35,12 +35,14 @@ int main(void)
 	FIELD(sk_buff, data);
 	FIELD(sk_buff, users);
 	FIELD(sk_buff, truesize);
-	DEFINE(SKB_dev, offsetof(struct sk_buff, dev));
-	DEFINE(SKB_protocol, offsetof(struct sk_buff, protocol));
-	DEFINE(SKB_skb_iif, offsetof(struct sk_buff, skb_iif));
-	DEFINE(SKB_mark, offsetof(struct sk_buff, mark));
-	DEFINE(SKB_mac_header, offsetof(struct sk_buff, mac_header));
-	DEFINE(SKB_network_header, offsetof(struct sk_buff, network_header));
+	/* In unnamed unions, which bindgen numbers, and how many come before depends on the configuration. */
+	DEFINE(SKB_OFFSET_HEADERS, offsetof(struct sk_buff, headers));
+	DEFINE(SKB_OFFSET_DEV, offsetof(struct sk_buff, dev));
+	DEFINE(SKB_OFFSET_PROTOCOL, offsetof(struct sk_buff, protocol));
+	DEFINE(SKB_OFFSET_SKB_IIF, offsetof(struct sk_buff, skb_iif));
+	DEFINE(SKB_OFFSET_MARK, offsetof(struct sk_buff, mark));
+	DEFINE(SKB_OFFSET_MAC_HEADER, offsetof(struct sk_buff, mac_header));
+	DEFINE(SKB_OFFSET_NETWORK_HEADER, offsetof(struct sk_buff, network_header));
 
 	SIZE(net_device);
 	FIELD(net_device, netdev_ops);
@@ -97,6 +99,7 @@ int main(void)
 	FIELD(inet6_skb_parm, iif);
 	SIZE(l3mdev_ops);
 	FIELD(l3mdev_ops, l3mdev_l3_rcv);
+#ifdef CONFIG_NETFILTER
 	SIZE(nf_hook_ops);
 	FIELD(nf_hook_ops, hook);
 	FIELD(nf_hook_ops, pf);
@@ -105,6 +108,7 @@ int main(void)
 	SIZE(nf_hook_state);
 	FIELD(nf_hook_state, pf);
 	DEFINE(FIELD_nf_hook_state__AT__in_, offsetof(struct nf_hook_state, in));
+#endif
 	SIZE(pernet_operations);
 	FIELD(pernet_operations, exit);
 	FIELD(pernet_operations, id);

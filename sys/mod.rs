@@ -40,37 +40,8 @@ include!(concat!(env!("IPVLAN_RS_SYS"), "/bindings.rs"));
 // SAFETY: Plain bytes.
 unsafe impl<T: Zeroable> Zeroable for __BindgenBitfieldUnit<T> {}
 
-/// The fields of `sk_buff` that clones share a copy of (`headers` in include/linux/skbuff.h), and the device and
-/// route fields that lie in unnamed unions: bindgen gives them numbered names, this module plain ones.
+/// The fields of `sk_buff` that clones share a copy of (`headers` in include/linux/skbuff.h): bindgen gives their type
+/// a numbered name, this module a plain one. Where they lie is in `SKB_OFFSET_*`, which gcc says.
 pub type skb_headers = sk_buff__bindgen_ty_4__bindgen_ty_1;
-
-/// Where those fields lie, held against gcc's layout below.
-pub mod skb_offset {
-    use super::*;
-    use ::core::mem::offset_of;
-
-    /// Of the union that holds the headers.
-    pub const HEADERS: usize = offset_of!(sk_buff, __bindgen_anon_4);
-
-    pub const fn dev() -> usize {
-        offset_of!(sk_buff, __bindgen_anon_1)
-            + offset_of!(sk_buff__bindgen_ty_1__bindgen_ty_1, __bindgen_anon_1)
-    }
-    pub const fn protocol() -> usize {
-        HEADERS + offset_of!(skb_headers, protocol)
-    }
-    pub const fn skb_iif() -> usize {
-        HEADERS + offset_of!(skb_headers, skb_iif)
-    }
-    pub const fn mark() -> usize {
-        HEADERS + offset_of!(skb_headers, __bindgen_anon_4)
-    }
-    pub const fn mac_header() -> usize {
-        HEADERS + offset_of!(skb_headers, mac_header)
-    }
-    pub const fn network_header() -> usize {
-        HEADERS + offset_of!(skb_headers, network_header)
-    }
-}
 
 include!(concat!(env!("IPVLAN_RS_SYS"), "/layout.rs"));

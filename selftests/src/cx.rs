@@ -105,7 +105,7 @@ pub enum Decision {
 impl Decision {
     /// Whether `ipvlan_rs` already differs here; until then it behaves as the in-tree driver.
     fn in_force(self) -> bool {
-        !matches!(self, Decision::D2 | Decision::D10 | Decision::D17)
+        !matches!(self, Decision::D2 | Decision::D17)
     }
 }
 

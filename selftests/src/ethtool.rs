@@ -7,12 +7,15 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
+const SIOCSHWTSTAMP: libc::c_ulong = 0x89b0;
+const SIOCGHWTSTAMP: libc::c_ulong = 0x89b1;
 const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GLINK: u32 = 0x0a;
 const ETHTOOL_GSTRINGS: u32 = 0x1b;
 const ETHTOOL_GSSET_INFO: u32 = 0x37;
 const ETHTOOL_GFEATURES: u32 = 0x3a;
 const ETHTOOL_SFEATURES: u32 = 0x3b;
+const ETHTOOL_GET_TS_INFO: u32 = 0x41;
 const ETHTOOL_GLINKSETTINGS: u32 = 0x4c;
 const ETH_SS_FEATURES: u32 = 4;
 const ETH_GSTRING_LEN: usize = 32;
@@ -34,15 +37,18 @@ pub struct Ethtool {
 
 impl Ethtool {
     pub fn new(ns: &Netns, name: &str) -> Result<Ethtool> {
+        ns.enter(|| Self::here(name))
+    }
+
+    /// In the namespace of the calling thread.
+    pub fn here(name: &str) -> Result<Ethtool> {
         use nix::sys::socket::{socket, AddressFamily, SockFlag, SockType};
-        let socket = ns.enter(|| {
-            Ok(socket(
-                AddressFamily::Inet,
-                SockType::Datagram,
-                SockFlag::SOCK_CLOEXEC,
-                None,
-            )?)
-        })?;
+        let socket = socket(
+            AddressFamily::Inet,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )?;
         let mut ethtool = Ethtool {
             socket,
             name: name.into(),
@@ -54,19 +60,24 @@ impl Ethtool {
 
     /// `SIOCETHTOOL` with a command that is a sequence of 32-bit words.
     fn ioctl(&self, data: &mut [u32]) -> std::io::Result<()> {
+        self.request(SIOCETHTOOL, data)
+    }
+
+    /// A request of the link, which passes data of this type.
+    fn request(&self, request: libc::c_ulong, data: &mut [u32]) -> std::io::Result<()> {
         // SAFETY: an all-zero ifreq is valid; the name is shorter than IFNAMSIZ (the kernel limits it), and `data`
         // outlives the call.
         let rc = unsafe {
-            let mut request: libc::ifreq = std::mem::zeroed();
-            for (to, from) in request
+            let mut ifreq: libc::ifreq = std::mem::zeroed();
+            for (to, from) in ifreq
                 .ifr_name
                 .iter_mut()
                 .zip(self.name.bytes().take(libc::IFNAMSIZ - 1))
             {
                 *to = from as libc::c_char;
             }
-            request.ifr_ifru.ifru_data = data.as_mut_ptr().cast();
-            libc::ioctl(self.socket.as_raw_fd(), SIOCETHTOOL as _, &mut request)
+            ifreq.ifr_ifru.ifru_data = data.as_mut_ptr().cast();
+            libc::ioctl(self.socket.as_raw_fd(), request as _, &mut ifreq)
         };
         if rc < 0 {
             Err(std::io::Error::last_os_error())
@@ -156,6 +167,20 @@ impl Ethtool {
         let mut data = [ETHTOOL_GLINK, 0];
         self.ioctl(&mut data).context("ETHTOOL_GLINK")?;
         Ok(data[1] != 0)
+    }
+
+    /// What time stamps there are: SOF_TIMESTAMPING_* bits, the clock's index, kinds of transmit and receive filters.
+    pub fn time_stamping(&self) -> Result<[u32; 4]> {
+        // struct ethtool_ts_info; three reserved words after each of the last two.
+        let mut data = [0; 11];
+        data[0] = ETHTOOL_GET_TS_INFO;
+        self.ioctl(&mut data).context("ETHTOOL_GET_TS_INFO")?;
+        Ok([data[1], data[2], data[3], data[7]])
+    }
+
+    /// Reads or sets how the hardware takes time stamps: `struct hwtstamp_config`, all zero for none.
+    pub fn hardware_stamps(&self, set: bool) -> std::io::Result<()> {
+        self.request(if set { SIOCSHWTSTAMP } else { SIOCGHWTSTAMP }, &mut [0; 3])
     }
 
     /// Speed in Mb/s and duplex (ETHTOOL_GLINKSETTINGS), or the error that the driver gives.

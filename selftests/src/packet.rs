@@ -104,6 +104,22 @@ impl Tap {
             .with_context(|| format!("sending a frame of {} bytes", frame.len()))
     }
 
+    /// Sends one frame whose checksum is left to be made (PACKET_VNET_HDR): where it begins, and where from there it
+    /// goes, are the sender's word.
+    pub fn try_send_with_checksum(&self, start: u16, offset: u16, frame: &[u8]) -> nix::Result<()> {
+        const PACKET_VNET_HDR: i32 = 15;
+        const NEEDS_CSUM: u8 = 1;
+        set(self.fd.get_ref(), libc::SOL_PACKET, PACKET_VNET_HDR, 1)
+            .map_err(|_| nix::Error::ENOPROTOOPT)?;
+        let mut bytes = vec![NEEDS_CSUM, 0, 0, 0, 0, 0];
+        bytes.extend_from_slice(&start.to_ne_bytes());
+        bytes.extend_from_slice(&offset.to_ne_bytes());
+        bytes.extend_from_slice(frame);
+        let sent = self.try_send(&bytes);
+        let _ = set(self.fd.get_ref(), libc::SOL_PACKET, PACKET_VNET_HDR, 0);
+        sent
+    }
+
     /// Sets SO_MARK or SO_PRIORITY of what is sent from now on.
     pub fn set_option(&self, option: i32, value: i32) -> Result<()> {
         set(self.fd.get_ref(), libc::SOL_SOCKET, option, value)

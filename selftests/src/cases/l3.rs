@@ -307,7 +307,8 @@ async fn vepa_sibling_goes_out(cx: Cx) -> Result<()> {
     Ok(())
 }
 
-/// Over the route's MTU: IPv4 fragments unless told not to; then, and with IPv6, the packet vanishes (until D10).
+/// Over the route's MTU: IPv4 fragments unless told not to; then, and with IPv6, the packet is lost (see `pmtu`
+/// for who is told).
 async fn path_mtu(cx: Cx) -> Result<()> {
     let lan = Lan::new(cx, Mode::L3)?;
     let a = lan.slave()?;

@@ -79,7 +79,7 @@ async fn other_hardware_is_refused(cx: Cx) -> Result<()> {
     cx.refused(lan.host.nl().try_add_link(&spec)?, libc::EINVAL, "ethernet")
 }
 
-fn enslave(lan: &Lan, port: u32, upper: &str) -> Result<crate::nl::Answer> {
+pub fn enslave(lan: &Lan, port: u32, upper: &str) -> Result<crate::nl::Answer> {
     let upper = lan.host.nl().link(upper)?.index;
     lan.host.nl().set_link(port, |l| l.controller(upper))
 }

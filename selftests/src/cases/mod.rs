@@ -17,8 +17,10 @@ mod mtu;
 mod multicast;
 mod namespace;
 mod neighbour;
+mod offload;
 mod peer;
 pub mod permission;
+mod pmtu;
 mod refusal;
 mod scrub;
 mod state;
@@ -50,9 +52,11 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         l2::CASES,
         l3::CASES,
         l3s::CASES,
+        pmtu::CASES,
         neighbour::CASES,
         counters::CASES,
         stream::CASES,
+        offload::CASES,
         upkeep::CASES,
         namespace::CASES,
         permission::CASES,

@@ -2,7 +2,7 @@
 //! Who may: a tenant is root of a user namespace that owns its network namespace, not the master's.
 
 use crate::cases;
-use crate::cx::{Cx, Suite, ANY, EACH};
+use crate::cx::{Cx, Kind, Suite, ANY, EACH};
 use crate::lan::{Lan, Mode, PRIVATE};
 use crate::netns::Netns;
 use crate::nl::{LinkSpec, Nl, Refusal};
@@ -16,6 +16,7 @@ cases! {
     change_by_a_tenant: EACH, ANY;
     nested_slave_of_a_tenant: EACH, ANY;
     create_without_capability: EACH, ANY;
+    time_stamps_of_the_hardware: EACH, ANY;
 }
 
 /// The argument that makes this program a tenant; see [`tenant_main`].
@@ -119,6 +120,15 @@ pub fn tenant_main() -> Result<()> {
                 mode: Some(0),
                 ..LinkSpec::new(kind, "stolen")
             })?,
+            ["stamps", _, name] => {
+                match crate::ethtool::Ethtool::here(name)?.hardware_stamps(true) {
+                    Ok(()) => Ok(String::new()),
+                    Err(e) => Err(Refusal {
+                        errno: e.raw_os_error().unwrap_or(0),
+                        text: String::new(),
+                    }),
+                }
+            }
             _ => bail!("the tenant does not understand {line:?}"),
         };
         match answer {
@@ -183,6 +193,31 @@ async fn create_without_capability(cx: Cx) -> Result<()> {
     let answer = tenant.ask(&format!("netnsid {} {} {id}", cx.kind(), lan.master))?;
     ensure!(
         answer.as_ref().is_err_and(|r| r.errno == libc::EPERM),
+        "{answer:?}"
+    );
+    Ok(())
+}
+
+/// How the card takes time stamps concerns all who use it. In-tree slaves have no say in it; neither has a card here that
+/// could, so whoever may gets the card's own refusal.
+async fn time_stamps_of_the_hardware(cx: Cx) -> Result<()> {
+    let lan = Lan::new(cx, Mode::L2)?;
+    let mut tenant = Tenant::new()?;
+    let theirs = lan.slave_in(tenant.ns.clone(), |s| s)?;
+    let own = lan.slave()?;
+    let errno = |r: std::io::Result<()>| r.err().and_then(|e| e.raw_os_error());
+    let ethtool = crate::ethtool::Ethtool::new(&own.ns, &own.name)?;
+    for set in [false, true] {
+        let refused = errno(ethtool.hardware_stamps(set));
+        ensure!(refused == Some(libc::EOPNOTSUPP), "{set}: {refused:?}");
+    }
+    let answer = tenant.ask(&format!("stamps {} {}", cx.kind(), theirs.name))?;
+    let expected = match cx.kind {
+        Kind::Ipvlan => libc::EOPNOTSUPP,
+        Kind::IpvlanRs => libc::EPERM,
+    };
+    ensure!(
+        answer.as_ref().is_err_and(|r| r.errno == expected),
         "{answer:?}"
     );
     Ok(())

@@ -2,7 +2,7 @@
 //! Up, down, carrier, operational state: the master's and the slave's.
 
 use crate::cases;
-use crate::cx::{Cx, Master, Suite, ANY, EACH, V46, VETH};
+use crate::cx::{Cx, Kind, Master, Suite, ANY, EACH, V46, VETH};
 use crate::frames;
 use crate::lan::{Lan, Mode};
 use crate::nl::{flags, granted};
@@ -19,6 +19,7 @@ cases! {
     down_slave_sends_nothing: EACH, V46;
     up_and_down_again: EACH, V46;
     own_address_while_down: EACH, V46;
+    protodown: EACH, ANY;
 }
 
 async fn carrier_follows_the_master(cx: Cx) -> Result<()> {
@@ -180,4 +181,31 @@ async fn own_address_while_down(cx: Cx) -> Result<()> {
     tap.expect("the datagram", |f| frames::is_udp(&f.bytes, 7, b"hello"))
         .await
         .map(drop)
+}
+
+/// The carrier taken away by hand stays away, whatever the master does, until it is given back.
+async fn protodown(cx: Cx) -> Result<()> {
+    let lan = Lan::new(cx, Mode::L2)?;
+    let a = lan.slave()?;
+    let set = |down| a.ns.nl().try_set_proto_down(a.index, down);
+    if cx.kind == Kind::Ipvlan {
+        let answer = set(true)?;
+        ensure!(
+            answer.as_ref().is_err_and(|r| r.errno == libc::EOPNOTSUPP),
+            "{answer:?}"
+        );
+        return Ok(());
+    }
+    granted(set(true)?)?;
+    ensure!(!a.link()?.carrier, "the carrier stays");
+    lan.host.nl().down(lan.master)?;
+    lan.host.nl().up(lan.master)?;
+    lan.settled().await?;
+    ensure!(
+        !a.link()?.carrier,
+        "the carrier came back with the master's"
+    );
+    granted(set(false)?)?;
+    ensure!(a.link()?.carrier, "the carrier is not given back");
+    wait::until("the slave runs", || Ok(a.link()?.has(flags::RUNNING))).await
 }

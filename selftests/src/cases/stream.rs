@@ -69,7 +69,7 @@ const OFFLOADS: &[&str] = &[
 
 /// Switches off what the wire's two ends can do. The slave's own offloads are always on: the core segments and sums up
 /// for the master in software then.
-fn without_offload(lan: &Lan) -> Result<()> {
+pub fn without_offload(lan: &Lan) -> Result<()> {
     let ends = [(&lan.host, "m0"), (&lan.ext, "e0"), (&lan.host, "w0")];
     let ends = &ends[..if lan.cx.master == Master::Dummy { 3 } else { 2 }];
     for (ns, name) in ends {

@@ -152,6 +152,8 @@ pub struct Link {
     pub data_attributes: usize,
     pub queue_bytes: Option<u32>,
     pub tso_max_size: u32,
+    pub gso_max_size: u32,
+    pub gso_ipv4_max_size: u32,
     pub tx_queues: u32,
     pub rx_queues: u32,
     pub qdisc: String,
@@ -182,6 +184,8 @@ impl Link {
             data_attributes: 0,
             queue_bytes: None,
             tso_max_size: 0,
+            gso_max_size: 0,
+            gso_ipv4_max_size: 0,
             tx_queues: 0,
             rx_queues: 0,
             qdisc: String::new(),
@@ -202,6 +206,8 @@ impl Link {
                 LinkAttribute::Promiscuity(v) => l.promiscuity = *v,
                 LinkAttribute::AllMulticast(v) => l.allmulti = *v,
                 LinkAttribute::TsoMaxSize(v) => l.tso_max_size = *v,
+                LinkAttribute::GsoMaxSize(v) => l.gso_max_size = *v,
+                LinkAttribute::GsoIpv4MaxSize(v) => l.gso_ipv4_max_size = *v,
                 LinkAttribute::NumTxQueues(v) => l.tx_queues = *v,
                 LinkAttribute::NumRxQueues(v) => l.rx_queues = *v,
                 LinkAttribute::Qdisc(v) => l.qdisc = v.clone(),
@@ -299,6 +305,21 @@ impl Nl {
 
     pub fn set_mtu(&self, index: u32, mtu: u32) -> Result<()> {
         granted(self.try_set_mtu(index, mtu)?).with_context(|| format!("mtu {mtu}"))
+    }
+
+    /// How large the packets may be that are to be segmented further down, with IPv6 and with IPv4.
+    pub fn try_set_gso_max(&self, index: u32, size: u32) -> Result<Answer> {
+        self.set_link(index, |l| {
+            l.append_extra_attribute(LinkAttribute::GsoMaxSize(size))
+                .append_extra_attribute(LinkAttribute::GsoIpv4MaxSize(size))
+        })
+    }
+
+    /// `ip link set … protodown`: takes the carrier away by hand.
+    pub fn try_set_proto_down(&self, index: u32, down: bool) -> Result<Answer> {
+        self.set_link(index, |l| {
+            l.append_extra_attribute(LinkAttribute::ProtoDown(down.into()))
+        })
     }
 
     pub fn try_set_mac(&self, index: u32, mac: [u8; 6]) -> Result<Answer> {

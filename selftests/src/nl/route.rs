@@ -7,7 +7,9 @@ use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
-use rtnetlink::packet_route::route::{RouteMessage, RouteScope, RouteType};
+use rtnetlink::packet_route::route::{
+    RouteAttribute, RouteMessage, RouteMetric, RouteScope, RouteType,
+};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::RouteMessageBuilder;
@@ -26,6 +28,22 @@ pub enum Via {
 impl Nl {
     /// Adds a route to the main table, or to `table`.
     pub fn add_route_in(&self, table: u32, to: IpAddr, prefix: u8, via: Via) -> Result<()> {
+        self.add_route_with(table, to, prefix, via, None)
+    }
+
+    /// As [`Nl::add_route`], with an MTU of its own.
+    pub fn add_route_mtu(&self, to: IpAddr, prefix: u8, via: Via, mtu: u32) -> Result<()> {
+        self.add_route_with(libc::RT_TABLE_MAIN.into(), to, prefix, via, Some(mtu))
+    }
+
+    fn add_route_with(
+        &self,
+        table: u32,
+        to: IpAddr,
+        prefix: u8,
+        via: Via,
+        mtu: Option<u32>,
+    ) -> Result<()> {
         let mut b = RouteMessageBuilder::<IpAddr>::new()
             .destination_prefix(to, prefix)?
             .table_id(table);
@@ -41,7 +59,10 @@ impl Nl {
             Via::Gateway(gateway) => b.gateway(gateway)?,
             Via::Prohibit => b.kind(RouteType::Prohibit),
         };
-        let message: RouteMessage = b.build();
+        let mut message: RouteMessage = b.build();
+        message
+            .attributes
+            .extend(mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
         granted(self.request(
             RouteNetlinkMessage::NewRoute(message),
             NLM_F_CREATE | NLM_F_EXCL,

@@ -133,6 +133,10 @@ pub const ROWS: &[(&str, Row)] = &[
             "mac.features_always_on",
             "mac.features_follow_the_master",
             "mac.tso_limits_are_the_masters",
+            "offload.limits_follow_the_master",
+            "offload.large_segments",
+            "offload.tunnel",
+            "offload.tunnel_without_offload",
         ]),
     ),
     (
@@ -169,6 +173,7 @@ pub const ROWS: &[(&str, Row)] = &[
             "state.carrier_follows_the_master",
             "state.dormant_follows_the_master",
             "state.master_down_and_up",
+            "state.protodown",
         ]),
     ),
     (
@@ -184,6 +189,8 @@ pub const ROWS: &[(&str, Row)] = &[
         Cases(&[
             "link.driver_information",
             "link.link_settings_are_the_masters",
+            "offload.time_stamping_is_the_masters",
+            "permission.time_stamps_of_the_hardware",
         ]),
     ),
     ("allmulti", Cases(&["link.allmulti_is_undone"])),

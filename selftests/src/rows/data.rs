@@ -87,7 +87,18 @@ pub const ROWS: &[(&str, Row)] = &[
             "l2.host_through_a_slave_of_its_own",
         ]),
     ),
-    ("L3 PMTU", Cases(&["l3.path_mtu"])),
+    (
+        "L3 PMTU",
+        Cases(&[
+            "l3.path_mtu",
+            "pmtu.sender_learns",
+            "pmtu.icmp_error",
+            "pmtu.tcp_goes_through",
+            "pmtu.tcp_goes_through_without_offload",
+            "pmtu.fragmented_where_allowed",
+            "pmtu.raw_frame_is_only_dropped",
+        ]),
+    ),
     (
         "tx_errors",
         Cases(&["l3.no_route", "l3.broadcast_destination_is_an_error"]),
