@@ -305,7 +305,7 @@ impl Skb {
     /// Frees the packet as used.
     pub(crate) fn consume(self) {
         // SAFETY: The reference is ours.
-        unsafe { sys::consume_skb(self.into_ptr()) };
+        unsafe { sys::ipvlan_rs_consume_skb(self.into_ptr()) };
     }
 
     /// Sends a packet with Ethernet header through `dev` (`dev_queue_xmit()`).

@@ -305,6 +305,12 @@ void ipvlan_rs_skb_dst_drop(struct sk_buff *skb)
 	skb_dst_drop(skb);
 }
 
+/* Inline without CONFIG_TRACEPOINTS. */
+void ipvlan_rs_consume_skb(struct sk_buff *skb)
+{
+	consume_skb(skb);
+}
+
 void ipvlan_rs_skb_dst_set(struct sk_buff *skb, struct dst_entry *dst)
 {
 	skb_dst_set(skb, dst);

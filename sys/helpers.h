@@ -76,6 +76,7 @@ void ipvlan_rs_ida_init(struct ida *ida);
 
 void ipvlan_rs_skb_dst_drop(struct sk_buff *skb);
 void ipvlan_rs_skb_dst_set(struct sk_buff *skb, struct dst_entry *dst);
+void ipvlan_rs_consume_skb(struct sk_buff *skb);
 struct sk_buff *ipvlan_rs_skb_share_check(struct sk_buff *skb);
 
 #endif
