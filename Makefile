@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := module
-.PHONY: module demo check check-host check-guest check-vng check-debug lint mutants rust-analyzer setup update \
+.PHONY: module demo check check-host check-guest check-lean check-vng check-debug lint mutants rust-analyzer setup update \
 	clean distclean help
 
 # Given on make's command line, these reach the scripts too.
@@ -27,6 +27,9 @@ check-host: ## the tests that need no kernel: logic, table, models, the ip plugi
 
 check-guest: ## the same cases on ipvlan and ipvlan_rs in a guest (CASES=… filters by name)
 	@scripts/check guest
+
+check-lean: ## what a kernel without IPv6, netfilter and l3mdev can run; it is built once
+	@scripts/check lean
 
 check-vng: ## the kernel's own bonding selftest, with ipvlan_rs, under virtme-ng
 	@scripts/check vng

@@ -2,7 +2,7 @@
 //! What a case is told: the link kind, the sort of master and the address family; and what it may ask: whether a
 //! documented difference between the kinds applies.
 
-use crate::netns::Netns;
+use crate::netns::{self, Netns};
 use crate::nl::Answer;
 use anyhow::{bail, ensure, Result};
 use futures_util::future::LocalBoxFuture;
@@ -131,7 +131,7 @@ impl Cx {
     /// A namespace for this case; in an IPv4 case nothing speaks IPv6.
     pub fn netns(&self) -> Result<Netns> {
         let ns = Netns::new()?;
-        if self.family == Family::V4 {
+        if self.family == Family::V4 && netns::ipv6() {
             ns.enter(|| {
                 std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1")?;
                 Ok(std::fs::write(
@@ -210,6 +210,8 @@ pub const ANY: &[Family] = &[Family::Any];
 pub enum Suite {
     /// With both modules loaded, on both kinds.
     Both,
+    /// On `ipvlan_rs` alone, in a kernel without IPv6, where nothing else runs but what is about IPv4.
+    Bare,
     /// On `ipvlan_rs` alone, while the in-tree module, whose open bugs could fail the run, is not loaded.
     Own,
 }

@@ -112,7 +112,9 @@ impl Lan {
             host.nl()
                 .redirect(w0.index, Direction::Ingress, m0.index, false)?;
             // The veth is part of the wire: it must not answer for itself.
-            host.sysctl("ipv6/conf/w0/disable_ipv6", "1")?;
+            if crate::netns::ipv6() {
+                host.sysctl("ipv6/conf/w0/disable_ipv6", "1")?;
+            }
             host.nl().up(w0.index)?;
         }
         let (m0, e0) = (host.nl().link("m0")?, ext.nl().link("e0")?);

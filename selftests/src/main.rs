@@ -5,7 +5,8 @@
 //! link kind, prints KTAP on the console and powers the guest off. Kernel command line:
 //!
 //! * `st.kinds=ipvlan,ipvlan_rs` which kinds to run (default: both);
-//! * `st.suite=own,both` which suites (default: both): `own` are the cases that run while the in-tree module is not loaded;
+//! * `st.suite=own,both` which suites (default: both): `own` are the cases that run while the in-tree module is not loaded,
+//!   `bare` those for kernels without IPv6;
 //! * `st.filter=substring` only cases whose full name contains it (several, separated by commas, are alternatives);
 //! * `st.list=1` print the names and stop;
 //! * `st.repeat=n` run everything n times;

@@ -30,6 +30,11 @@ const QUIET: &[(&str, &str)] = &[
     ("ipv6/icmp/ratelimit", "0"),
 ];
 
+/// Whether this kernel has IPv6, and was not told to leave it alone (`ipv6.disable=1`).
+pub fn ipv6() -> bool {
+    fs::exists("/proc/self/net/if_inet6").unwrap_or(false)
+}
+
 impl Netns {
     /// A new namespace with its loopback up and quiet defaults.
     pub fn new() -> Result<Netns> {
@@ -38,6 +43,9 @@ impl Netns {
             let file = File::open("/proc/thread-self/ns/net")?;
             let nl = Nl::new()?;
             for (key, value) in QUIET {
+                if key.starts_with("ipv6/") && !ipv6() {
+                    continue;
+                }
                 fs::write(format!("/proc/sys/net/{key}"), value)
                     .with_context(|| format!("sysctl net/{key}"))?;
             }

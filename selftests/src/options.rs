@@ -34,7 +34,7 @@ impl Options {
         let mut o = Options {
             kinds: vec![Kind::Ipvlan, Kind::IpvlanRs],
             filter: Vec::new(),
-            suites: vec!["own".into(), "both".into()],
+            suites: vec!["bare".into(), "own".into(), "both".into()],
             list: false,
             repeat: 1,
             risky: false,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Running the cases: order, time limits, the kernel log after each, totals.
 
-use crate::cx::{Case, Cx, Kind, Suite};
+use crate::cx::{Case, Cx, Family, Kind, Suite};
 use crate::kmsg::Kmsg;
 use crate::ktap::{Ktap, Outcome};
 use crate::options::Options;
@@ -42,8 +42,11 @@ static CURRENT: Mutex<String> = Mutex::new(String::new());
 /// Runs everything that `options` asks for; whether all passed.
 pub fn run(options: Options) -> Result<bool> {
     let mut runs = Vec::new();
-    for suite in [Suite::Own, Suite::Both] {
-        let word = if suite == Suite::Own { "own" } else { "both" };
+    for (suite, word) in [
+        (Suite::Bare, "bare"),
+        (Suite::Own, "own"),
+        (Suite::Both, "both"),
+    ] {
         if options.suites.iter().any(|s| s == word) {
             for kind in &options.kinds {
                 runs.extend(expand(suite, *kind, &options));
@@ -93,9 +96,17 @@ fn expand(suite: Suite, kind: Kind, options: &Options) -> Vec<Run> {
     if suite == Suite::Own && kind == Kind::Ipvlan && !options.risky {
         return runs;
     }
+    // Without IPv6, in-tree has an open bug that ends the kernel, and what is not about IPv4 alone cannot run.
+    let bare = !crate::netns::ipv6();
+    if (suite == Suite::Bare && !bare) || (kind == Kind::Ipvlan && bare) {
+        return runs;
+    }
     for case in cases::all().filter(|c| c.suite == suite) {
         for master in case.masters {
             for family in case.families {
+                if bare && *family != Family::V4 {
+                    continue;
+                }
                 let cx = Cx {
                     kind,
                     master: *master,

@@ -2,6 +2,7 @@
 //! The cases, by topic.
 
 mod address;
+mod bare;
 mod bench;
 mod counters;
 mod flood;
@@ -37,6 +38,7 @@ use anyhow::Result;
 /// Every case, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Case> {
     [
+        bare::CASES,
         malformed::CASES,
         link::CASES,
         refusal::CASES,
