@@ -10,6 +10,7 @@
 //! * `st.filter=substring` only cases whose full name contains it (several, separated by commas, are alternatives);
 //! * `st.list=1` print the names and stop;
 //! * `st.repeat=n` run everything n times;
+//! * `st.share=2/3` only every third run, from the second on;
 //! * `st.debug=1` a debug kernel: time limits times six, and at the end no leak, and lockdep still on.
 //!
 //! A case is written once and takes the kind from its [`cx::Cx`]; where the two kinds differ on purpose it asks for the

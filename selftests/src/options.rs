@@ -2,7 +2,7 @@
 //! What to run, from the kernel command line or, outside a guest, from the arguments: both take `st.key=value`.
 
 use crate::cx::Kind;
-use anyhow::{bail, Result};
+use anyhow::{bail, ensure, Context, Result};
 use std::fs;
 
 /// The choices of one run.
@@ -17,6 +17,8 @@ pub struct Options {
     pub risky: bool,
     /// The kernel is a debug kernel: slow, and asked for its findings at the end.
     pub debug: bool,
+    /// Which of how many shares of the runs, for guests that run side by side: the first of one is all.
+    pub share: (usize, usize),
 }
 
 impl Options {
@@ -39,6 +41,7 @@ impl Options {
             repeat: 1,
             risky: false,
             debug: false,
+            share: (1, 1),
         };
         let list = |v: &str| {
             v.split(',')
@@ -64,6 +67,11 @@ impl Options {
                 "repeat" => o.repeat = value.parse()?,
                 "risky" => o.risky = value == "1",
                 "debug" => o.debug = value == "1",
+                "share" => {
+                    let (nth, of) = value.split_once('/').context("st.share=1/2")?;
+                    o.share = (nth.parse()?, of.parse()?);
+                    ensure!(1 <= o.share.0 && o.share.0 <= o.share.1, "st.share=1/2");
+                }
                 _ => bail!("unknown option st.{key}"),
             }
         }

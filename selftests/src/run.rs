@@ -53,6 +53,8 @@ pub fn run(options: Options) -> Result<bool> {
             }
         }
     }
+    let (nth, of) = options.share;
+    let runs: Vec<Run> = runs.into_iter().skip(nth - 1).step_by(of).collect();
     if options.list {
         runs.iter().for_each(|r| println!("{}", r.name));
         return Ok(true);
