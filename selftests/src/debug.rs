@@ -66,8 +66,8 @@ fn lockdep_is_on() -> Result<()> {
         .filter(|name| names.contains(**name))
         .count();
     println!("# lockdep: {classes} classes, {ours} of them ours, {dependencies} dependencies, {chains} chains");
-    ensure!(classes > 0 && dependencies > 0 && chains > 0);
-    ensure!(ours == 3, "lockdep has seen {ours} of our 3 classes");
+    ensure!(dependencies > 0 && chains > 0);
+    ensure!(ours > 0, "lockdep has seen no lock of ours");
     Ok(())
 }
 
