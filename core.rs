@@ -17,31 +17,25 @@ use crate::{
     device::{
         received_len,
         Counter,
-        Ipvlan,
         Slave, //
     },
+    facts::{
+        Received,
+        Sent, //
+    },
     logic::{
-        addr::Addr,
-        frame::{
-            self,
-            Parsed,
-            ETH_HLEN, //
-        },
+        frame::ETH_HLEN,
         verdict::{
             self,
-            Facts,
             Family,
-            Inner,
             Verdict,
             Why, //
         },
     },
     net::{
         device::NetDevice,
-        driver::DriverRef,
         packet::{
             DropReason,
-            Ethernet,
             Xmit, //
         },
         route::{
@@ -56,77 +50,10 @@ use crate::{
             RxSkb, //
         },
         skbuff::Skb,
-        softirq::Softirq,
-        view::Headers, //
+        softirq::Softirq, //
     },
     port::Port, //
 };
-
-/// Parses the packet whose network header begins `offset` bytes into the data, pulling what that takes.
-#[inline(always)]
-pub(crate) fn parse(packet: &mut impl Headers, offset: usize) -> Inner {
-    loop {
-        let skb = packet.skb();
-        let len = skb.len().saturating_sub(offset);
-        let linear = skb.linear().get(offset..).unwrap_or_default();
-        match frame::parse(skb.protocol(), linear, len) {
-            Parsed::Packet(parsed) => return Inner::Packet(parsed),
-            Parsed::Invalid => return Inner::Invalid,
-            Parsed::Foreign => return Inner::Foreign,
-            // Each round asks for more than there was, so there are few.
-            Parsed::Pull(len) => {
-                if !packet.pull_linear(offset.saturating_add(len)) {
-                    return Inner::Invalid;
-                }
-            }
-        }
-    }
-}
-
-/// A frame that the master received.
-struct Received<'a, 'b> {
-    skb: &'b mut Skb,
-    port: &'a Port,
-    cx: &'a Softirq,
-}
-
-impl<'a> Facts for Received<'a, '_> {
-    type Slave = &'a DriverRef<Ipvlan>;
-
-    #[inline]
-    fn group_dest(&self) -> bool {
-        self.skb
-            .received_ethernet()
-            .is_some_and(|ethernet| ethernet.is_group())
-    }
-
-    #[inline]
-    fn loopback(&self) -> bool {
-        self.skb.is_loopback()
-    }
-
-    #[inline]
-    fn own_source(&self) -> bool {
-        self.skb
-            .received_ethernet()
-            .is_some_and(|ethernet| ethernet.source == self.port.master().address())
-    }
-
-    #[inline]
-    fn own_dest(&self) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn packet(&mut self) -> Inner {
-        parse(self.skb, 0)
-    }
-
-    #[inline]
-    fn lookup(&self, addr: Addr) -> Option<Self::Slave> {
-        self.port.addresses.receiver(addr, &self.cx.rcu)
-    }
-}
 
 impl RxHandler for Port {
     #[inline]
@@ -142,7 +69,7 @@ impl RxHandler for Port {
                 rx.another(slave.dev(), cx)
             }
             Verdict::FloodAndPass => {
-                self.flood.received(&rx.skb, cx);
+                self.distribute_received(&mut rx.skb, cx);
                 rx.pass()
             }
             // The others are verdicts on what is sent.
@@ -153,50 +80,6 @@ impl RxHandler for Port {
             | Verdict::Route(_)
             | Verdict::Drop(_) => rx.pass(),
         }
-    }
-}
-
-/// A frame that a slave sends.
-struct Sent<'a, 'b> {
-    skb: &'b mut Skb,
-    ethernet: Ethernet,
-    port: &'a Port,
-    cx: &'a Softirq,
-}
-
-impl<'a> Facts for Sent<'a, '_> {
-    type Slave = &'a DriverRef<Ipvlan>;
-
-    #[inline]
-    fn group_dest(&self) -> bool {
-        self.ethernet.is_group()
-    }
-
-    #[inline]
-    fn loopback(&self) -> bool {
-        false
-    }
-
-    #[inline]
-    fn own_source(&self) -> bool {
-        true
-    }
-
-    #[inline]
-    fn own_dest(&self) -> bool {
-        self.ethernet.dest == self.ethernet.source
-    }
-
-    // Where the network header is, a raw socket or a redirect may have told the kernel wrongly: it follows the
-    // Ethernet header.
-    #[inline(always)]
-    fn packet(&mut self) -> Inner {
-        parse(self.skb, ETH_HLEN)
-    }
-
-    #[inline]
-    fn lookup(&self, addr: Addr) -> Option<Self::Slave> {
-        self.port.addresses.receiver(addr, &self.cx.rcu)
     }
 }
 
@@ -248,7 +131,7 @@ fn send(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
             }
             Xmit::DROP
         }
-        Verdict::Flood => port.flood.sent(skb, slave, dev, cx),
+        Verdict::Flood => port.distribute_sent(skb, slave, dev, cx),
         Verdict::Route(family) => {
             let result = send_routed(port, skb, dev, family, cx);
             if !result.is_sent() {

@@ -6,11 +6,11 @@
 
 use crate::{
     core_path,
+    listeners::SharedFilter,
     logic::{
         filter::MacFilter,
         frame::ETH_HLEN, //
     },
-    multicast::SharedFilter,
     net::{
         device::{
             Features,
@@ -190,7 +190,7 @@ impl Slave {
         let flood = &self.port.flood;
         let mut filter = MacFilter::EMPTY;
         filter.insert(flood.broadcast_bit());
-        lists.for_each_multicast(|mac| filter.insert(flood.bit(mac)));
+        lists.for_each_multicast(|mac| filter.insert(flood.listeners.bit(mac)));
         filter
     }
 }
@@ -286,7 +286,7 @@ impl Driver for Ipvlan {
 
     fn uninit(_dev: &NetDevice, slave: &Slave, rtnl: &Rtnl) {
         let port = &slave.port;
-        port.flood.listen(slave, &MacFilter::EMPTY);
+        port.flood.listeners.listen(slave, &MacFilter::EMPTY);
         port.detach(slave, rtnl);
         // A creation that failed halfway gets here without dellink.
         slave.begin_leaving(rtnl);
@@ -302,15 +302,15 @@ impl Driver for Ipvlan {
         // The core hands the device's list over later, from a worker; broadcast must not wait for that.
         let mut filter = MacFilter::EMPTY;
         filter.insert(flood.broadcast_bit());
-        flood.listen(slave, &filter);
-        flood.count_running(true);
+        flood.listeners.listen(slave, &filter);
+        flood.listeners.count_running(true);
         Ok(())
     }
 
     fn stop(dev: &NetDevice, slave: &Slave, rtnl: &Rtnl) {
         let port = &slave.port;
-        port.flood.count_running(false);
-        port.flood.listen(slave, &MacFilter::EMPTY);
+        port.flood.listeners.count_running(false);
+        port.flood.listeners.listen(slave, &MacFilter::EMPTY);
         port.master().unsync_filters(dev, rtnl);
         // Taking back does not fail: it cannot overflow the master's count.
         let _ = slave.set_allmulti(false, rtnl);
@@ -343,7 +343,7 @@ impl Driver for Ipvlan {
 
     fn set_rx_mode(dev: &NetDevice, slave: &Slave, lists: &AddressLists<'_>) {
         let filter = slave.filter_of(dev, lists);
-        slave.port.flood.listen(slave, &filter);
+        slave.port.flood.listeners.listen(slave, &filter);
         lists.sync_to(slave.port.master());
     }
 

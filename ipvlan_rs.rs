@@ -5,7 +5,8 @@
 //! `ip link add link eth0 name ipvl0 type ipvlan_rs mode l2` makes a slave on the master `eth0`. The layers, top down:
 //!
 //! - [`netlink`], [`device`], [`events`]: what user space, the stack and the rest of the kernel ask of slaves;
-//! - [`port`], [`address`], [`multicast`], [`core_path`], [`l3s`]: what the slaves of one master share, and the packets' way;
+//! - [`port`], [`address`], [`multicast`], [`listeners`], [`losses`]: what the slaves of one master share;
+//! - [`core_path`], [`facts`], [`l3s`]: the packets' way;
 //! - [`logic`]: decisions on bytes and numbers, nothing else; also compiled on the host, for tests;
 //! - [`net`], [`sync`]: safe abstractions of the kernel's interfaces, without a word of ipvlan;
 //! - [`sys`]: raw bindings.
@@ -25,12 +26,15 @@ mod address;
 mod core_path;
 mod device;
 mod events;
+mod facts;
 #[cfg(all(CONFIG_NETFILTER, CONFIG_NET_L3_MASTER_DEV))]
 mod l3s;
 #[cfg(not(all(CONFIG_NETFILTER, CONFIG_NET_L3_MASTER_DEV)))]
 #[path = "l3s_absent.rs"]
 mod l3s;
+mod listeners;
 mod logic;
+mod losses;
 mod multicast;
 mod net;
 mod netlink;

@@ -9,11 +9,11 @@
 #![forbid(unsafe_code)]
 
 use crate::{
-    core_path::parse,
     device::{
         received_len,
         Ipvlan, //
     },
+    facts::parse,
     logic::verdict,
     net::{
         device::NetDevice,

@@ -9,15 +9,22 @@
 
 use crate::{
     device::{
+        received_len,
         Counter,
         Ipvlan,
         Slave, //
     },
-    logic::{
-        addr::Seed,
-        filter::MacFilter,
-        frame::ETH_HLEN, //
+    facts::{
+        Received,
+        Sent,
+        SlaveRef, //
     },
+    listeners::Listeners,
+    logic::audience::{
+        self,
+        Audience, //
+    },
+    losses::Losses,
     net::{
         device::{
             Mac,
@@ -38,63 +45,20 @@ use crate::{
         skbuff::Skb,
         softirq::Softirq, //
     },
-    sync::{
-        lock::SpinLockBh,
-        marked::Marked,
-        work::{
-            cond_resched,
-            Work,
-            Worker, //
-        },
+    port::Port,
+    sync::work::{
+        cond_resched,
+        Work,
+        Worker, //
     },
 };
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Full,
-            Relaxed,
-            Release, //
-        },
-        static_lock_class, //
-    },
+    sync::atomic::Relaxed, //
 };
 
-/// A [`MacFilter`] that readers see change word by word: at worst they see an old bit beside a new one.
-pub(crate) struct SharedFilter([Marked<u32>; 8]);
-
-impl SharedFilter {
-    /// Nothing passes.
-    pub(crate) const fn new() -> Self {
-        Self([const { Marked::new(0) }; 8])
-    }
-
-    /// Whether a bit passes.
-    #[inline]
-    pub(crate) fn contains(&self, bit: u8) -> bool {
-        self.0
-            .get(usize::from(bit >> 5))
-            .is_some_and(|word| word.read() >> (bit & 31) & 1 != 0)
-    }
-
-    fn set(&self, bit: u8, on: bool) {
-        if let Some(word) = self.0.get(usize::from(bit >> 5)) {
-            let mask = 1 << (bit & 31);
-            word.write(if on {
-                word.read() | mask
-            } else {
-                word.read() & !mask
-            });
-        }
-    }
-}
-
 /// The most memory that frames may hold in the queue, in bytes.
-pub(crate) const QUEUE_BYTES: u32 = 8 << 20;
-
-/// With up to this many running slaves a frame is distributed at once, without the queue.
-const INLINE_SLAVES: usize = 8;
+const QUEUE_BYTES: usize = 8 << 20;
 
 /// IEEE 802.3x flow control, which concerns the master's link only.
 const ETH_P_PAUSE: u16 = 0x8808;
@@ -112,26 +76,23 @@ pub(crate) enum Origin {
 pub(crate) struct Flood {
     /// All slaves of the port, in order of creation.
     pub(crate) slaves: DeviceList<Ipvlan>,
+    /// What they listen to.
+    pub(crate) listeners: Listeners,
     master: DeviceRef,
-    seed: Seed,
     queue: SkbQueue<Origin>,
-    /// How many running slaves listen to each bit.
-    listeners: SpinLockBh<EachBit<u16>>,
-    /// The bits with listeners.
-    wanted: SharedFilter,
-    /// The number of running slaves.
-    running: Atomic<usize>,
-    /// Frames from the wire that were lost, by bit, until the worker counts them on the slaves that listen.
-    lost: EachBit<Atomic<u32>>,
-    /// Whether there is anything in `lost`.
-    any_lost: Atomic<bool>,
+    /// Frames from the wire that were lost, until the worker counts them on the slaves that listen.
+    losses: Losses,
 }
 
-/// One value for each bit of a filter. On the heap: too large for the stack.
-type EachBit<T> = KBox<[T; 256]>;
-
-fn each_bit<T>(value: impl Fn() -> T) -> Result<EachBit<T>> {
-    KBox::init(pin_init::init_array_from_fn(|_| value()), GFP_KERNEL)
+/// A copy's way: what it is made of, and to whom it does not go.
+struct Frame<'a> {
+    skb: &'a Skb,
+    /// The group's bit.
+    bit: u8,
+    /// The length that it counts for.
+    len: usize,
+    /// The slave that sends it.
+    from: Option<&'a NetDevice>,
 }
 
 impl Flood {
@@ -139,52 +100,16 @@ impl Flood {
     pub(crate) fn new(master: DeviceRef, seed: [u64; 4]) -> Result<Self> {
         Ok(Self {
             slaves: DeviceList::new(),
+            listeners: Listeners::new(seed)?,
             master,
-            seed: Seed::new(seed),
-            queue: SkbQueue::new(QUEUE_BYTES as usize)?,
-            listeners: SpinLockBh::new(each_bit(|| 0)?, c"Flood::listeners", static_lock_class!())?,
-            wanted: SharedFilter::new(),
-            running: Atomic::new(0),
-            lost: each_bit(|| Atomic::new(0))?,
-            any_lost: Atomic::new(false),
+            queue: SkbQueue::new(QUEUE_BYTES)?,
+            losses: Losses::new()?,
         })
-    }
-
-    /// The bit of a group address.
-    pub(crate) fn bit(&self, mac: &Mac) -> u8 {
-        MacFilter::bit(mac, &self.seed)
     }
 
     /// The bit that every running slave listens to.
     pub(crate) fn broadcast_bit(&self) -> u8 {
-        self.bit(&self.master.broadcast())
-    }
-
-    /// Counts a slave that starts or stops running.
-    pub(crate) fn count_running(&self, starts: bool) {
-        if starts {
-            self.running.fetch_add(1, Relaxed);
-        } else {
-            self.running.fetch_sub(1, Relaxed);
-        }
-    }
-
-    /// Changes what a slave listens to. Process and softirq context.
-    pub(crate) fn listen(&self, slave: &Slave, to: &MacFilter) {
-        let mut listeners = self.listeners.lock();
-        for (bit, count) in (0..=u8::MAX).zip(listeners.iter_mut()) {
-            let (was, is) = (slave.filter.contains(bit), to.contains(bit));
-            if was == is {
-                continue;
-            }
-            *count = if is {
-                count.saturating_add(1)
-            } else {
-                count.saturating_sub(1)
-            };
-            slave.filter.set(bit, is);
-            self.wanted.set(bit, *count != 0);
-        }
+        self.listeners.bit(&self.master.broadcast())
     }
 
     /// The most memory that waiting frames may hold, in bytes.
@@ -197,43 +122,33 @@ impl Flood {
         self.queue.set_limit(bytes as usize);
     }
 
-    fn is_full(&self) -> bool {
-        self.queue.bytes() >= self.queue.limit()
+    /// Whether a frame is distributed without the queue: few slaves are asked, and no other frame is overtaken.
+    fn at_once(&self, audience: &Audience<SlaveRef<'_>>, bit: u8) -> bool {
+        self.queue.is_idle() && !self.listeners.any_of_many(audience, bit)
     }
 
-    /// Whether frames are distributed without the queue: few have to be copied for, and none is overtaken.
-    fn at_once(&self) -> bool {
-        self.queue.is_idle() && self.running.load(Relaxed) <= INLINE_SLAVES
-    }
-
-    fn note_lost(&self, bit: u8) {
+    /// Notes that a frame from the wire was lost.
+    fn note_lost(&self, audience: &Audience<SlaveRef<'_>>, bit: u8, cx: &Softirq) {
         self.master.count_rx_dropped();
-        if let Some(lost) = self.lost.get(usize::from(bit)) {
-            lost.fetch_add(1, Relaxed);
+        match audience {
+            Audience::Concerned { owners, .. } => owners
+                .iter()
+                .flatten()
+                .for_each(|slave| slave.counters.add(Counter::RxDropped, 1, &cx.bh)),
+            Audience::Nobody | Audience::Listeners { .. } => self.losses.note(bit),
         }
-        // Ordering: who sees the flag sees the count. Pairs with the exchange in `settle_lost`.
-        self.any_lost.store(true, Release);
     }
 
     /// Counts lost frames on the slaves that would have got them.
-    fn settle_lost(&self, cx: &Softirq) {
-        // Ordering: taken down before the counts are read, so that a loss in between puts it up again.
-        if !self.any_lost.xchg(false, Full) {
-            return;
-        }
-        for (bit, lost) in (0..=u8::MAX).zip(self.lost.iter()) {
-            let count = lost.xchg(0, Relaxed);
-            if count == 0 {
-                continue;
-            }
+    fn settle_losses(&self, cx: &Softirq) {
+        self.losses.settle(|bit, lost| {
             for slave in self.slaves.iter(&cx.rcu) {
                 if slave.filter.contains(bit) {
-                    slave
-                        .counters
-                        .add(Counter::RxDropped, u64::from(count), &cx.bh);
+                    let lost = u64::from(lost);
+                    slave.counters.add(Counter::RxDropped, lost, &cx.bh);
                 }
             }
-        }
+        });
     }
 
     /// How the copies' destination is marked.
@@ -245,34 +160,48 @@ impl Flood {
         }
     }
 
-    /// Gives a copy to each slave that listens to `bit`, save the one it came from.
+    /// Gives each slave of an audience a copy.
     fn distribute(
         &self,
-        skb: &Skb,
-        bit: u8,
-        from: Option<&NetDevice>,
+        frame: &Frame<'_>,
+        audience: &Audience<SlaveRef<'_>>,
         cx: &Softirq,
         mut deliver: impl FnMut(Skb, &NetDevice) -> bool,
     ) {
-        // Received frames have their Ethernet header taken off; both sides count it.
-        let len = if from.is_none() {
-            skb.len().saturating_add(ETH_HLEN)
-        } else {
-            skb.len()
-        };
-        for slave in self.slaves.iter(&cx.rcu) {
+        let mut give = |slave: SlaveRef<'_>| {
             let dev = slave.dev();
-            if from.is_some_and(|from| from.is(dev)) || !slave.filter.contains(bit) || !dev.is_up()
-            {
-                continue;
+            if dev.is_up() && !frame.from.is_some_and(|from| from.is(dev)) {
+                let copy = frame.skb.clone_header();
+                let delivered = copy.is_some_and(|copy| deliver(copy, dev));
+                slave.count_received(frame.len, delivered, true, cx);
             }
-            let delivered = skb.clone_header().is_some_and(|copy| deliver(copy, dev));
-            slave.count_received(len, delivered, true, cx);
+        };
+        let is = |slave: SlaveRef<'_>, one: Option<SlaveRef<'_>>| {
+            one.is_some_and(|one| one.dev().is(slave.dev()))
+        };
+        match *audience {
+            Audience::Nobody => {}
+            Audience::Listeners { but } => self
+                .slaves
+                .iter(&cx.rcu)
+                .filter(|slave| slave.filter.contains(frame.bit) && !is(slave, but))
+                .for_each(give),
+            Audience::Concerned { owners, but } => {
+                let [first, second] = owners;
+                owners.into_iter().flatten().for_each(&mut give);
+                if self.listeners.any_to_all() {
+                    let known = |slave| is(slave, first) || is(slave, second) || is(slave, but);
+                    self.slaves
+                        .iter(&cx.rcu)
+                        .filter(|slave| slave.filter.is_full() && !known(slave))
+                        .for_each(give);
+                }
+            }
         }
     }
 
     /// Distributes a frame that waited. Process context, bottom halves off.
-    fn distribute_queued(&self, queued: Queued<Origin>, cx: &Softirq) {
+    fn distribute_queued(&self, port: &Port, queued: Queued<Origin>, cx: &Softirq) {
         let Queued {
             mut skb,
             dev,
@@ -282,19 +211,23 @@ impl Flood {
         match tag {
             Origin::Wire => {
                 if let Some(Ethernet { dest, .. }) = skb.received_ethernet() {
+                    let audience = port.audience_of_received(&mut skb, cx);
                     skb.set_packet_type(self.packet_type(&dest));
-                    self.distribute(&skb, self.bit(&dest), None, cx, |copy, dev| {
+                    let frame = Frame::received(&skb, self.listeners.bit(&dest));
+                    self.distribute(&frame, &audience, cx, |copy, dev| {
                         copy.receive_on_now(dev, cx)
                     });
                 }
                 skb.consume();
             }
             Origin::Slave => {
-                if let Some(Ethernet { dest, .. }) = skb.sent_ethernet() {
-                    self.distribute(&skb, self.bit(&dest), Some(&dev), cx, |copy, dev| {
+                if let Some(ethernet) = skb.sent_ethernet() {
+                    let audience = port.audience_of_sent(&mut skb, ethernet, cx);
+                    let frame = Frame::sent(&skb, self.listeners.bit(&ethernet.dest), &dev);
+                    self.distribute(&frame, &audience, cx, |copy, dev| {
                         copy.forward_to_now(dev, cx)
                     });
-                    skb.set_packet_type(self.packet_type(&dest));
+                    skb.set_packet_type(self.packet_type(&ethernet.dest));
                 }
                 if let Some(slave) = dev.driver::<Ipvlan>() {
                     slave.queued.fetch_sub(charge, Relaxed);
@@ -306,51 +239,120 @@ impl Flood {
     }
 }
 
+impl<'a> Frame<'a> {
+    fn received(skb: &'a Skb, bit: u8) -> Self {
+        Self {
+            skb,
+            bit,
+            len: received_len(skb),
+            from: None,
+        }
+    }
+
+    fn sent(skb: &'a Skb, bit: u8, from: &'a NetDevice) -> Self {
+        Self {
+            skb,
+            bit,
+            len: skb.len(),
+            from: Some(from),
+        }
+    }
+}
+
 impl Worker for Flood {
     fn run(&self) {
         // Only what waits now: each frame that comes meanwhile has queued the work again.
         for queued in self.queue.take_all() {
             // One frame at a time: with many slaves each takes long.
-            Softirq::with(|cx| self.distribute_queued(queued, cx));
+            Softirq::with(|cx| {
+                // Who gets it is decided now, by the settings and the addresses of now. While a port is taken down the
+                // master has it no more, and what still waits is dropped.
+                self.master
+                    .with_rx_handler(&cx.rcu, |port| self.distribute_queued(port, queued, cx));
+            });
             cond_resched();
         }
-        Softirq::with(|cx| self.settle_lost(cx));
+        Softirq::with(|cx| self.settle_losses(cx));
     }
 }
 
-impl Work<Flood> {
-    /// Distributes a frame that the master received, and that its own stack will get.
-    pub(crate) fn received(&self, skb: &Skb, cx: &Softirq) {
+impl Port {
+    fn audience_of_received<'a>(
+        &'a self,
+        skb: &mut Skb,
+        cx: &'a Softirq,
+    ) -> Audience<SlaveRef<'a>> {
+        let port = self;
+        audience::of_received(self.settings().isolation, &mut Received { skb, port, cx })
+    }
+
+    fn audience_of_sent<'a>(
+        &'a self,
+        skb: &mut Skb,
+        ethernet: Ethernet,
+        cx: &'a Softirq,
+    ) -> Audience<SlaveRef<'a>> {
+        audience::of_sent(
+            self.settings().isolation,
+            &mut Sent {
+                skb,
+                ethernet,
+                port: self,
+                cx,
+            },
+        )
+    }
+
+    /// Distributes a group frame that the master received, and that its own stack will get.
+    // Out of line, to keep the unicast path short.
+    #[inline(never)]
+    pub(crate) fn distribute_received(&self, skb: &mut Skb, cx: &Softirq) {
+        let flood = &self.flood;
         let Some(Ethernet { dest, .. }) = skb.received_ethernet() else {
             return;
         };
-        let bit = self.bit(&dest);
-        if !self.wanted.contains(bit) || skb.protocol() == ETH_P_PAUSE {
+        if skb.protocol() == ETH_P_PAUSE {
             return;
         }
-        if !self.at_once() && self.is_full() {
-            self.note_lost(bit);
-            return self.queue();
+        let audience = self.audience_of_received(skb, cx);
+        let bit = flood.listeners.bit(&dest);
+        if !flood.listeners.any(&audience, bit) {
+            return;
         }
-        let Some(mut copy) = skb.clone_header() else {
-            self.note_lost(bit);
-            return self.queue();
+        let at_once = flood.at_once(&audience, bit);
+        let copy = if at_once || !flood.queue.is_full() {
+            skb.clone_header()
+        } else {
+            None
+        };
+        let Some(mut copy) = copy else {
+            flood.note_lost(&audience, bit, cx);
+            return flood.queue();
         };
         copy.scrub(true);
-        if self.at_once() {
-            copy.set_packet_type(self.packet_type(&dest));
-            self.distribute(&copy, bit, None, cx, |copy, dev| copy.receive_on(dev, cx));
+        if at_once {
+            copy.set_packet_type(flood.packet_type(&dest));
+            let frame = Frame::received(&copy, bit);
+            flood.distribute(&frame, &audience, cx, |copy, dev| copy.receive_on(dev, cx));
             return copy.consume();
         }
-        if let Err(copy) = self.queue.push(copy, self.master.clone(), Origin::Wire) {
-            self.note_lost(bit);
+        if let Err(copy) = flood.queue.push(copy, flood.master.clone(), Origin::Wire) {
+            flood.note_lost(&audience, bit, cx);
             copy.free(DropReason::FullRing);
         }
-        self.queue();
+        flood.queue();
     }
 
-    /// Distributes a frame that a slave sends, and sends it out.
-    pub(crate) fn sent(&self, skb: Skb, slave: &Slave, dev: &NetDevice, cx: &Softirq) -> Xmit {
+    /// Distributes a group frame that a slave sends, and sends it out.
+    #[inline(never)]
+    pub(crate) fn distribute_sent(
+        &self,
+        skb: Skb,
+        slave: &Slave,
+        dev: &NetDevice,
+        cx: &Softirq,
+    ) -> Xmit {
+        let flood = &self.flood;
         if skb.protocol() == ETH_P_PAUSE {
             skb.free(DropReason::UnhandledProtocol);
             return Xmit::SUCCESS;
@@ -358,33 +360,33 @@ impl Work<Flood> {
         let Some(mut skb) = skb.unshare() else {
             return Xmit::DROP;
         };
-        let Some(Ethernet { dest, .. }) = skb.sent_ethernet() else {
+        let Some(ethernet) = skb.sent_ethernet() else {
             skb.free(DropReason::PacketTooSmall);
             return Xmit::DROP;
         };
         skb.reset_mac_header();
         skb.scrub(true);
-        let bit = self.bit(&dest);
-        // Without siblings that listen there is nothing to wait for, but what waits must not be overtaken.
-        if self.at_once() || (self.queue.is_idle() && !self.wanted.contains(bit)) {
-            self.distribute(&skb, bit, Some(dev), cx, |copy, dev| {
-                copy.forward_to(dev, cx)
-            });
-            skb.set_packet_type(self.packet_type(&dest));
-            return skb.queue_xmit(&self.master, cx);
+        let audience = self.audience_of_sent(&mut skb, ethernet, cx);
+        let bit = flood.listeners.bit(&ethernet.dest);
+        // Without siblings that get it there is nothing to wait for, but what waits must not be overtaken.
+        if flood.at_once(&audience, bit) {
+            let frame = Frame::sent(&skb, bit, dev);
+            flood.distribute(&frame, &audience, cx, |copy, dev| copy.forward_to(dev, cx));
+            skb.set_packet_type(flood.packet_type(&ethernet.dest));
+            return skb.queue_xmit(&flood.master, cx);
         }
         // No slave may fill the queue so far that others find no place.
         let charge = skb.truesize();
         // Charged before the worker can see the packet and take the charge back.
         let share = slave.queued.fetch_add(charge, Relaxed);
-        let refused = if share.saturating_add(charge) > self.queue.limit() / 2 {
+        let refused = if share.saturating_add(charge) > flood.queue.limit() / 2 {
             Some(skb)
         } else {
-            self.queue.push(skb, dev.hold(), Origin::Slave).err()
+            flood.queue.push(skb, dev.hold(), Origin::Slave).err()
         };
         match refused {
             None => {
-                self.queue();
+                flood.queue();
                 Xmit::SUCCESS
             }
             Some(skb) => {
@@ -394,7 +396,9 @@ impl Work<Flood> {
             }
         }
     }
+}
 
+impl Work<Flood> {
     /// Stops the distribution and drops what waits, with the references to its devices. Process context.
     pub(crate) fn stop(&self) {
         self.cancel();

@@ -7,8 +7,9 @@
 //! any machine in milliseconds. Hence `super::` paths instead of `crate::`, and `core` only.
 //!
 //! A packet's way through it: [`frame`] finds the addresses in the bytes, [`verdict`] chooses the one
-//! to look up and says what becomes of the packet, [`addr`] hashes it for the table. [`config`] and
-//! [`mtu`] hold the rules of the control plane, [`filter`] the multicast filter of a slave.
+//! to look up and says what becomes of the packet, [`addr`] hashes it for the table. For a broadcast
+//! or multicast frame [`audience`] says which slaves get a copy. [`config`] and [`mtu`] hold the rules
+//! of the control plane, [`filter`] the multicast filter of a slave.
 
 // A binary crate (the module) and a library crate (the host) share these files, and only the latter
 // has anybody to export to.
@@ -23,6 +24,7 @@
 )]
 
 pub mod addr;
+pub mod audience;
 pub mod config;
 pub mod filter;
 pub mod frame;

@@ -4,7 +4,8 @@
 //!
 //! The rules are those of in-tree ipvlan (drivers/net/ipvlan/ipvlan_core.c), save that L3 leaves ARP
 //! and duplicate address detection to the master: in-tree hands them to a slave that ignores them,
-//! and then nobody can answer for it.
+//! and then nobody can answer for it. Which slaves get a copy of a group frame is decided in
+//! [`audience`](super::audience), for those that are distributed later at that time.
 
 #![forbid(unsafe_code)]
 
@@ -38,6 +39,9 @@ pub trait Facts {
 
     /// The running slave that owns `addr`.
     fn lookup(&self, addr: Addr) -> Option<Self::Slave>;
+
+    /// Whether two names are of one slave.
+    fn is_same(a: Self::Slave, b: Self::Slave) -> bool;
 }
 
 /// What is inside a frame, once all needed bytes are linear.
@@ -58,9 +62,10 @@ pub enum Verdict<S> {
     Pass,
     /// The slave gets it, and nobody else.
     Deliver(S),
-    /// Received: the master's stack gets it now, the listening slaves a copy.
+    /// Received: the master's stack gets it now, and the slaves that [`audience`](super::audience)
+    /// names a copy.
     FloodAndPass,
-    /// Sent: the listening siblings get a copy, the wire the original.
+    /// Sent: the siblings that [`audience`](super::audience) names get a copy, the wire the original.
     Flood,
     /// Sent: the master's stack receives it.
     ToMaster,
@@ -101,7 +106,7 @@ pub fn receive<F: Facts>(settings: Settings, facts: &mut F) -> Verdict<F::Slave>
         // Slaves get theirs after the master's netfilter hooks.
         Mode::L3s => return Verdict::Pass,
         Mode::L2 if facts.loopback() => return Verdict::Pass,
-        Mode::L2 if facts.group_dest() => return receive_group(facts),
+        Mode::L2 if facts.group_dest() => return Verdict::FloodAndPass,
         Mode::L2 | Mode::L3 => {}
     }
     let Inner::Packet(packet) = facts.packet() else {
@@ -114,24 +119,6 @@ pub fn receive<F: Facts>(settings: Settings, facts: &mut F) -> Verdict<F::Slave>
     match facts.lookup(destination(packet)) {
         Some(slave) => Verdict::Deliver(slave),
         None => Verdict::Pass,
-    }
-}
-
-/// Out of line, to keep the unicast path short.
-#[inline(never)]
-fn receive_group<F: Facts>(facts: &mut F) -> Verdict<F::Slave> {
-    // A frame that a slave sent and the wire brought back has our own source and an address of ours
-    // in it; the siblings had theirs when it was sent. The Ethernet source alone does not tell: the
-    // master's own stack shares it.
-    let reflected = facts.own_source()
-        && match facts.packet() {
-            Inner::Packet(packet) => facts.lookup(origin(packet)).is_some(),
-            Inner::Invalid | Inner::Foreign => false,
-        };
-    if reflected {
-        Verdict::Pass
-    } else {
-        Verdict::FloodAndPass
     }
 }
 
@@ -165,7 +152,12 @@ pub fn transmit<F: Facts>(settings: Settings, facts: &mut F) -> Verdict<F::Slave
         return verdict;
     }
     if mode == Mode::L2 {
-        return Verdict::ToMaster;
+        // The master would receive a group frame as one from the wire, for all slaves.
+        return if isolation == Isolation::Private && facts.group_dest() {
+            Verdict::Flood
+        } else {
+            Verdict::ToMaster
+        };
     }
     if facts.group_dest() {
         return Verdict::Drop(Why::Multicast);
@@ -215,17 +207,5 @@ fn destination(packet: Packet) -> Addr {
         // Duplicate address detection concerns the owner of the target; its destination is a group.
         Packet::Solicit { src, target, .. } if src.is_unspecified() => target.into(),
         Packet::Ipv6 { dst, .. } | Packet::Solicit { dst, .. } => dst.into(),
-    }
-}
-
-/// The address that tells who sent a packet.
-#[inline]
-fn origin(packet: Packet) -> Addr {
-    match packet {
-        Packet::Ipv4 { src, .. } => src.into(),
-        Packet::Arp { sender, .. } => sender.into(),
-        // Duplicate address detection comes from whoever has, or is about to have, the target.
-        Packet::Solicit { src, target, .. } if src.is_unspecified() => target.into(),
-        Packet::Ipv6 { src, .. } | Packet::Solicit { src, .. } => src.into(),
     }
 }

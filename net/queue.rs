@@ -113,7 +113,7 @@ impl<T: Copy + Send> SkbQueue<T> {
 
     /// The bytes that wait or are being worked on. Any context; a snapshot.
     #[inline]
-    pub(crate) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.bytes.read()
     }
 
@@ -127,6 +127,12 @@ impl<T: Copy + Send> SkbQueue<T> {
         self.limit.write(limit);
     }
 
+    /// Whether nothing more fits in. Any context; a snapshot.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes() >= self.limit()
+    }
+
     /// Whether nothing waits and nothing is being worked on: a packet that is handled at once overtakes nobody.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
@@ -137,7 +143,7 @@ impl<T: Copy + Send> SkbQueue<T> {
     pub(crate) fn push(&self, mut skb: Skb, dev: DeviceRef, tag: T) -> Result<(), Skb> {
         let charge = skb.truesize();
         // Without the lock first: a flood into a full queue must not have all CPUs fight for it.
-        if self.bytes() >= self.limit() {
+        if self.is_full() {
             return Err(skb);
         }
         let mut chain = self.chain.lock();

@@ -2,6 +2,7 @@
 
 //! Tests of `logic/`: what in-tree ipvlan does with a packet, row by row, and properties.
 
+mod audience;
 mod behaviour;
 mod config;
 mod filter;

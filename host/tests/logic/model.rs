@@ -4,6 +4,7 @@
 //! through a flat list of rules. Every combination of facts is tried.
 
 use ipvlan_rs_host::logic::addr::{Addr, V4, V6};
+use ipvlan_rs_host::logic::audience::{of_received, of_sent, Audience};
 use ipvlan_rs_host::logic::config::{Isolation, Mode, Settings};
 use ipvlan_rs_host::logic::frame::Packet;
 use ipvlan_rs_host::logic::verdict::{receive, transmit, Facts, Family, Inner, Verdict, Why};
@@ -115,9 +116,14 @@ impl Facts for Case {
         } else if addr == Addr::V6(TARGET6) {
             (Role::Target, self.target_owned)
         } else {
-            panic!("{addr:?} is never a key");
+            assert_eq!(addr, Addr::V6(V6::from_octets([0; 16])), "never a key");
+            (Role::Source, false)
         };
         owned.then_some(role)
+    }
+
+    fn is_same(a: Role, b: Role) -> bool {
+        a == b
     }
 }
 
@@ -131,12 +137,39 @@ impl Case {
         }
     }
 
-    /// Whether a slave's address says that it sent the packet.
-    fn sent_by_slave(self) -> bool {
+    /// The slave that has the sender's address, or is about to have it.
+    fn sender(self) -> Option<Role> {
         match self.kind {
-            Kind::Dad => self.target_owned,
-            Kind::Invalid | Kind::Foreign => false,
-            _ => self.source_owned,
+            Kind::Dad => self.target_owned.then_some(Role::Target),
+            Kind::Invalid | Kind::Foreign => None,
+            _ => self.source_owned.then_some(Role::Source),
+        }
+    }
+
+    /// The slaves that a question about an address concerns, if it can be answered: the target's owner and the asker.
+    fn concerned(self) -> Option<[Option<Role>; 2]> {
+        match self.kind {
+            Kind::Arp => {
+                let target = self.destination_owned.then_some(Role::Destination)?;
+                Some([Some(target), self.source_owned.then_some(Role::Source)])
+            }
+            Kind::Solicit => {
+                let target = self.target_owned.then_some(Role::Target)?;
+                Some([Some(target), self.source_owned.then_some(Role::Source)])
+            }
+            Kind::Dad => Some([Some(self.target_owned.then_some(Role::Target)?), None]),
+            Kind::V4 | Kind::V6 | Kind::Invalid | Kind::Foreign => None,
+        }
+    }
+
+    /// Everybody whom the frame concerns, save one.
+    fn everybody(self, but: Option<Role>) -> Audience<Role> {
+        match self.concerned() {
+            Some(owners) => Audience::Concerned {
+                owners: owners.map(|owner| owner.filter(|owner| Some(*owner) != but)),
+                but,
+            },
+            None => Audience::Listeners { but },
         }
     }
 }
@@ -152,11 +185,9 @@ fn model_receive(settings: Settings, case: Case) -> Verdict<Role> {
     let (l2, l3) = (settings.mode == Mode::L2, settings.mode == Mode::L3);
     let receiver = case.receiver();
     let seeks_owner = matches!(case.kind, Kind::Arp | Kind::Dad);
-    let reflection = case.own_source && case.sent_by_slave();
     first(&[
         (settings.mode == Mode::L3s, &|| Verdict::Pass),
         (l2 && case.loopback, &|| Verdict::Pass),
-        (l2 && case.group && reflection, &|| Verdict::Pass),
         (l2 && case.group, &|| Verdict::FloodAndPass),
         (l3 && seeks_owner, &|| Verdict::Pass),
         (receiver.is_some(), &|| Verdict::Deliver(receiver.unwrap())),
@@ -173,7 +204,10 @@ fn model_transmit(settings: Settings, case: Case) -> Verdict<Role> {
     first(&[
         (local && private, &|| Verdict::Drop(Why::Private)),
         (local, &|| Verdict::Deliver(receiver.unwrap())),
-        (l2 && case.own_dest && !vepa, &|| Verdict::ToMaster),
+        (
+            l2 && case.own_dest && !vepa && !(private && case.group),
+            &|| Verdict::ToMaster,
+        ),
         (l2 && case.group, &|| Verdict::Flood),
         (l2, &|| Verdict::Transmit),
         (case.group, &|| Verdict::Drop(Why::Multicast)),
@@ -184,6 +218,22 @@ fn model_transmit(settings: Settings, case: Case) -> Verdict<Role> {
             Kind::Invalid => Verdict::Drop(Why::Malformed),
         }),
     ])
+}
+
+fn model_received(isolation: Isolation, case: Case) -> Audience<Role> {
+    match (case.own_source, isolation, case.sender()) {
+        (true, Isolation::Private, _) => Audience::Nobody,
+        (true, Isolation::Bridge, Some(_)) => Audience::Nobody,
+        (true, Isolation::Vepa, Some(sender)) => case.everybody(Some(sender)),
+        _ => case.everybody(None),
+    }
+}
+
+fn model_sent(isolation: Isolation, case: Case) -> Audience<Role> {
+    match isolation {
+        Isolation::Bridge => case.everybody(None),
+        Isolation::Private | Isolation::Vepa => Audience::Nobody,
+    }
 }
 
 #[test]
@@ -214,6 +264,16 @@ fn every_combination_of_facts() {
                         transmit(settings, &mut case.clone()),
                         model_transmit(settings, case),
                         "transmit, {settings:?}, {case:?}"
+                    );
+                    assert_eq!(
+                        of_received(isolation, &mut case.clone()),
+                        model_received(isolation, case),
+                        "of_received, {isolation:?}, {case:?}"
+                    );
+                    assert_eq!(
+                        of_sent(isolation, &mut case.clone()),
+                        model_sent(isolation, case),
+                        "of_sent, {isolation:?}, {case:?}"
                     );
                     cases += 1;
                 }

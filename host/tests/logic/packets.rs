@@ -2,6 +2,7 @@
 
 //! Frames for the tests, built by etherparse.
 
+use super::world::{A4, A6, WIRE4, WIRE6};
 use etherparse::{
     icmpv6, ArpEthIpv4Packet, ArpOperation, EtherType, Ethernet2Header, Icmpv4Type, PacketBuilder,
 };
@@ -202,4 +203,27 @@ pub(crate) fn foreign() -> Frame {
         .unwrap();
         bytes.extend_from_slice(PAYLOAD);
     })
+}
+
+/// Frames that contradict themselves.
+#[rustfmt::skip]
+pub(crate) fn malformed() -> Vec<(&'static str, Frame)> {
+    vec![
+        ("v4: version 5", udp4(WIRE4, A4).with(0, 0x55)),
+        ("v4: header of 16 bytes", udp4(WIRE4, A4).with(0, 0x44)),
+        ("v4: longer than the frame", udp4(WIRE4, A4).with(3, 200)),
+        ("v4: shorter than its header", udp4(WIRE4, A4).with(3, 19)),
+        ("v4: options beyond the total length", udp4(WIRE4, A4).with(0, 0x4f)),
+        ("v4: cut header", udp4(WIRE4, A4).cut(19)),
+        ("v4: nothing", udp4(WIRE4, A4).cut(0)),
+        ("v6: version 4", udp6(WIRE6, A6).with(0, 0x45)),
+        ("v6: cut header", udp6(WIRE6, A6).cut(39)),
+        ("DAD: cut target", dad(A6).cut(63).between(OTHER, OWN)),
+        ("DAD: cut ICMPv6 header", dad(A6).cut(41).between(OTHER, OWN)),
+        ("ARP: cut", arp_reply(WIRE4, A4).cut(27)),
+        ("ARP: of InfiniBand", arp_reply(WIRE4, A4).with(1, 32)),
+        ("ARP: for another protocol", arp_reply(WIRE4, A4).with(3, 1)),
+        ("ARP: hardware addresses of 8 bytes", arp_reply(WIRE4, A4).with(4, 8)),
+        ("ARP: protocol addresses of 16 bytes", arp_reply(WIRE4, A4).with(5, 16)),
+    ]
 }

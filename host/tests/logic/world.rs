@@ -16,6 +16,8 @@ pub(crate) enum Slave {
 }
 
 pub(crate) const A4: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 1);
+/// On A too.
+pub(crate) const OTHER_OF_A4: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 11);
 pub(crate) const B4: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 2);
 /// On a slave that is down, so a lookup does not find it.
 pub(crate) const DOWN4: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 3);
@@ -26,6 +28,8 @@ pub(crate) const WIRE4: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 100);
 pub(crate) const MDNS4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 
 pub(crate) const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+/// On A too.
+pub(crate) const OTHER_OF_A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x11);
 pub(crate) const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 pub(crate) const DOWN6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3);
 pub(crate) const MASTER6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0xfe);
@@ -37,7 +41,7 @@ fn owner(addr: Addr) -> Option<Slave> {
         Addr::V4(addr) => IpAddr::from(addr.to_be().to_ne_bytes()),
         Addr::V6(addr) => IpAddr::from(addr.octets()),
     };
-    if addr == A4 || addr == A6 {
+    if addr == A4 || addr == A6 || addr == OTHER_OF_A4 || addr == OTHER_OF_A6 {
         Some(Slave::A)
     } else if addr == B4 || addr == B6 {
         Some(Slave::B)
@@ -93,6 +97,10 @@ impl Facts for World<'_> {
     fn lookup(&self, addr: Addr) -> Option<Slave> {
         self.looked_up.set(self.looked_up.get() + 1);
         owner(addr)
+    }
+
+    fn is_same(a: Slave, b: Slave) -> bool {
+        a == b
     }
 }
 

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What there is to know about a frame: what [`logic`](crate::logic) asks before it decides.
+//!
+//! Softirq context, or process context with bottom halves off; no panics.
+
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+use crate::{
+    device::Ipvlan,
+    logic::{
+        addr::Addr,
+        frame::{
+            self,
+            Parsed,
+            ETH_HLEN, //
+        },
+        verdict::{
+            Facts,
+            Inner, //
+        },
+    },
+    net::{
+        driver::DriverRef,
+        packet::Ethernet,
+        skbuff::Skb,
+        softirq::Softirq,
+        view::Headers, //
+    },
+    port::Port, //
+};
+
+/// A slave, for as long as an RCU section lasts.
+pub(crate) type SlaveRef<'a> = &'a DriverRef<Ipvlan>;
+
+/// Parses the packet whose network header begins `offset` bytes into the data, pulling what that takes.
+#[inline(always)]
+pub(crate) fn parse(packet: &mut impl Headers, offset: usize) -> Inner {
+    loop {
+        let skb = packet.skb();
+        let len = skb.len().saturating_sub(offset);
+        let linear = skb.linear().get(offset..).unwrap_or_default();
+        match frame::parse(skb.protocol(), linear, len) {
+            Parsed::Packet(parsed) => return Inner::Packet(parsed),
+            Parsed::Invalid => return Inner::Invalid,
+            Parsed::Foreign => return Inner::Foreign,
+            // Each round asks for more than there was, so there are few.
+            Parsed::Pull(len) => {
+                if !packet.pull_linear(offset.saturating_add(len)) {
+                    return Inner::Invalid;
+                }
+            }
+        }
+    }
+}
+
+/// A frame that the master received.
+pub(crate) struct Received<'a, 'b> {
+    /// The frame, its data from the network header on.
+    pub(crate) skb: &'b mut Skb,
+    /// The master's port.
+    pub(crate) port: &'a Port,
+    /// Where this runs.
+    pub(crate) cx: &'a Softirq,
+}
+
+impl<'a> Facts for Received<'a, '_> {
+    type Slave = SlaveRef<'a>;
+
+    #[inline]
+    fn group_dest(&self) -> bool {
+        self.skb
+            .received_ethernet()
+            .is_some_and(|ethernet| ethernet.is_group())
+    }
+
+    #[inline]
+    fn loopback(&self) -> bool {
+        self.skb.is_loopback()
+    }
+
+    #[inline]
+    fn own_source(&self) -> bool {
+        self.skb
+            .received_ethernet()
+            .is_some_and(|ethernet| ethernet.source == self.port.master().address())
+    }
+
+    #[inline]
+    fn own_dest(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn packet(&mut self) -> Inner {
+        parse(self.skb, 0)
+    }
+
+    #[inline]
+    fn lookup(&self, addr: Addr) -> Option<Self::Slave> {
+        self.port.addresses.receiver(addr, &self.cx.rcu)
+    }
+
+    #[inline]
+    fn is_same(a: Self::Slave, b: Self::Slave) -> bool {
+        a.dev().is(b.dev())
+    }
+}
+
+/// A frame that a slave sends.
+pub(crate) struct Sent<'a, 'b> {
+    /// The frame, its data from the Ethernet header on.
+    pub(crate) skb: &'b mut Skb,
+    /// That header.
+    pub(crate) ethernet: Ethernet,
+    /// The slave's port.
+    pub(crate) port: &'a Port,
+    /// Where this runs.
+    pub(crate) cx: &'a Softirq,
+}
+
+impl<'a> Facts for Sent<'a, '_> {
+    type Slave = SlaveRef<'a>;
+
+    #[inline]
+    fn group_dest(&self) -> bool {
+        self.ethernet.is_group()
+    }
+
+    #[inline]
+    fn loopback(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn own_source(&self) -> bool {
+        true
+    }
+
+    #[inline]
+    fn own_dest(&self) -> bool {
+        self.ethernet.dest == self.ethernet.source
+    }
+
+    // Where the network header is, a raw socket or a redirect may have told the kernel wrongly: it follows the
+    // Ethernet header.
+    #[inline(always)]
+    fn packet(&mut self) -> Inner {
+        parse(self.skb, ETH_HLEN)
+    }
+
+    #[inline]
+    fn lookup(&self, addr: Addr) -> Option<Self::Slave> {
+        self.port.addresses.receiver(addr, &self.cx.rcu)
+    }
+
+    #[inline]
+    fn is_same(a: Self::Slave, b: Self::Slave) -> bool {
+        a.dev().is(b.dev())
+    }
+}
