@@ -13,6 +13,7 @@
 
 use crate::cx::{Cx, Family, Master};
 use crate::frames::Mac;
+use crate::modules;
 use crate::netns::Netns;
 use crate::nl::{granted, Direction, Link, LinkSpec, VethEnd, Via};
 use crate::packet::Tap;
@@ -74,6 +75,16 @@ impl Lan {
     }
 
     pub fn with_mtu(cx: Cx, mode: Mode, mtu: u32) -> Result<Lan> {
+        Self::build(cx, mode, mtu, false)
+    }
+
+    /// A network whose wire ends at a switch that sends back what it has got (a bridge port in hairpin mode); the external
+    /// host is the bridge itself.
+    pub fn reflecting(cx: Cx, mode: Mode) -> Result<Lan> {
+        Self::build(cx, mode, 1500, true)
+    }
+
+    fn build(cx: Cx, mode: Mode, mtu: u32, reflecting: bool) -> Result<Lan> {
         let (host, ext) = (cx.netns()?, cx.netns()?);
         let name = if cx.master == Master::Veth {
             "m0"
@@ -117,9 +128,12 @@ impl Lan {
             }
             host.nl().up(w0.index)?;
         }
-        let (m0, e0) = (host.nl().link("m0")?, ext.nl().link("e0")?);
+        let (m0, mut e0) = (host.nl().link("m0")?, ext.nl().link("e0")?);
         host.nl().up(m0.index)?;
         ext.nl().up(e0.index)?;
+        if reflecting {
+            e0 = hairpin(&ext, &e0)?;
+        }
         let lan = Lan {
             cx,
             mode,
@@ -288,6 +302,23 @@ impl Lan {
         })
         .await
     }
+}
+
+/// Puts a bridge on `port` that sends back what comes by it; returns the bridge.
+fn hairpin(ns: &Netns, port: &Link) -> Result<Link> {
+    modules::load("bridge")?;
+    // The bridge speaks for itself, the port must not.
+    ns.sysctl(&format!("ipv6/conf/{}/disable_ipv6", port.name), "1")?;
+    // IFLA_BR_MCAST_SNOOPING of linux/if_link.h: groups go everywhere.
+    ns.nl().add_link(&LinkSpec {
+        data: vec![(23, vec![0])],
+        ..LinkSpec::new("bridge", "br0")
+    })?;
+    let bridge = ns.nl().link("br0")?.index;
+    granted(ns.nl().set_link(port.index, |l| l.controller(bridge))?)?;
+    ns.nl().set_hairpin(port.index)?;
+    ns.nl().up(bridge)?;
+    ns.nl().link_at(bridge)
 }
 
 impl Slave {

@@ -255,13 +255,13 @@ async fn master_takes_a_slaves_address(cx: Cx) -> Result<()> {
     Ok(())
 }
 
-fn want_dad(ns: &crate::netns::Netns, name: &str) -> Result<()> {
+pub fn want_dad(ns: &crate::netns::Netns, name: &str) -> Result<()> {
     ns.sysctl(&format!("ipv6/conf/{name}/accept_dad"), "1")?;
     ns.sysctl(&format!("ipv6/conf/{name}/dad_transmits"), "1")
 }
 
 /// Adds `ip` with duplicate address detection and waits for its end; whether a duplicate was found.
-async fn dad(ns: &crate::netns::Netns, index: u32, ip: IpAddr) -> Result<bool> {
+pub async fn dad(ns: &crate::netns::Netns, index: u32, ip: IpAddr) -> Result<bool> {
     granted(ns.nl().try_add_addr(&AddrSpec {
         dad: true,
         ..AddrSpec::new(index, ip, 64)

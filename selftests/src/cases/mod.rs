@@ -6,6 +6,7 @@ mod bare;
 mod bench;
 mod counters;
 mod flood;
+mod hairpin;
 mod l2;
 mod l3;
 mod l3s;
@@ -22,6 +23,7 @@ mod offload;
 mod peer;
 pub mod permission;
 mod pmtu;
+mod question;
 mod refusal;
 mod scrub;
 mod state;
@@ -56,6 +58,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         l3s::CASES,
         pmtu::CASES,
         neighbour::CASES,
+        question::CASES,
+        hairpin::CASES,
         counters::CASES,
         stream::CASES,
         offload::CASES,

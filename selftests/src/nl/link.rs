@@ -5,8 +5,8 @@ use super::{granted, Answer, Nl};
 use anyhow::{Context, Result};
 use rtnetlink::packet_core::{DefaultNla, Nla, NlaBuffer, NlasIterator, NLM_F_DUMP};
 use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage, State,
-    Stats64,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
+    LinkExtentMask, LinkInfo, LinkMessage, State, Stats64,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
@@ -277,6 +277,17 @@ impl Nl {
     /// RTM_NEWLINK on an existing link: `ip link set NAME type KIND ...`.
     pub fn change_link(&self, index: u32, spec: &LinkSpec) -> Result<Answer> {
         self.request(RouteNetlinkMessage::NewLink(spec.build(index)), 0)
+    }
+
+    /// `ip link set NAME type bridge_slave hairpin on`.
+    pub fn set_hairpin(&self, index: u32) -> Result<()> {
+        let message = LinkUnspec::new_with_index(index)
+            .set_port_kind(InfoPortKind::Bridge)
+            .set_port_data(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(
+                true,
+            )]))
+            .build();
+        granted(self.request(RouteNetlinkMessage::NewLink(message), 0)?).context("hairpin mode")
     }
 
     /// RTM_SETLINK with what `build` adds to an otherwise empty message.

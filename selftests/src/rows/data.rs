@@ -39,7 +39,15 @@ pub const ROWS: &[(&str, Row)] = &[
             "multicast.masters_stack_gets_none_of_the_slaves",
         ]),
     ),
-    ("private + mcast", Cases(&["multicast.flags_and_groups"])),
+    (
+        "private + mcast",
+        Cases(&[
+            "multicast.flags_and_groups",
+            "question.from_a_slave_with_flags",
+            "hairpin.private_stays_private",
+            "hairpin.vepa_siblings_meet",
+        ]),
+    ),
     (
         "L3 tx local",
         Cases(&[
@@ -127,13 +135,17 @@ pub const ROWS: &[(&str, Row)] = &[
         Cases(&[
             "l2.reflected_frame_of_a_slave_is_not_distributed",
             "l2.own_mac_with_a_foreign_source_is_distributed",
+            "hairpin.group_frames_arrive_once",
+            "hairpin.group_frames_from_nobody_known",
         ]),
     ),
     ("L3 rx mcast", Cases(&["multicast.l3_never_distributes"])),
     (
         "ARP in L2",
         Cases(&[
-            "neighbour.arp_request_from_the_wire_goes_to_all",
+            "question.from_the_wire_for_a_slave",
+            "question.from_the_wire_for_nobody",
+            "question.from_a_slave",
             "neighbour.arp_reply_goes_to_its_target",
         ]),
     ),
@@ -150,7 +162,7 @@ pub const ROWS: &[(&str, Row)] = &[
         "DAD NS",
         Cases(&[
             "neighbour.solicitation_from_unspecified_goes_to_the_target",
-            "neighbour.solicitation_goes_to_all",
+            "neighbour.solicitation_is_answered",
             "neighbour.probe_for_a_slave",
             "address.dad_in_l3_asks_nobody",
             "address.dad_finds_the_external_host",
