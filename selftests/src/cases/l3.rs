@@ -26,7 +26,6 @@ cases! {
     other_protocols_are_dropped: EACH, ANY;
     arp_from_a_slave_is_dropped: EACH, V4;
     vepa_sibling_goes_out: EACH, V46;
-    path_mtu: EACH, V46;
     mark_does_not_leak: EACH, V46;
     mark_counts_within_the_namespace: EACH, V46;
     mark_and_priority_stay_behind: EACH, V46;
@@ -304,44 +303,6 @@ async fn vepa_sibling_goes_out(cx: Cx) -> Result<()> {
         !seen.iter().any(|f| frames::is_udp(&f.bytes, 7, b"vepa")),
         "delivered locally"
     );
-    Ok(())
-}
-
-/// Over the route's MTU: IPv4 fragments unless told not to; then, and with IPv6, the packet is lost (see `pmtu`
-/// for who is told).
-async fn path_mtu(cx: Cx) -> Result<()> {
-    let lan = Lan::new(cx, Mode::L3)?;
-    let a = lan.slave()?;
-    lan.host.nl().set_mtu(lan.master, 1300)?;
-    a.ns.nl().try_set_mtu(a.index, 1500)?.ok();
-    if a.link()?.mtu == 1300 {
-        // The slave's MTU cannot be above the master's (D5): there is nothing to vanish.
-        ensure!(cx.decision(Decision::D5), "in-tree bounds the MTU");
-        return arrives_in_fragments(&a, &lan).await;
-    }
-    quiet(&[&a]).await?;
-    let before = a.link()?.stats;
-    let mut frame = frames::udp(a.mac, a.mac, a.ip(), lan.ext_ip(), (5, 7), &[0; 1400]);
-    if cx.family == Family::V4 {
-        frames::dont_fragment(&mut frame);
-    }
-    let sent = a.tap()?.try_send(&frame);
-    ensure!(sent.is_err(), "sent over a smaller MTU");
-    ensure!(
-        a.link()?.stats.tx_dropped == before.tx_dropped + 1,
-        "the drop is not counted"
-    );
-    Ok(())
-}
-
-/// A datagram over the slave's MTU leaves in fragments.
-async fn arrives_in_fragments(a: &crate::lan::Slave, lan: &Lan) -> Result<()> {
-    let socket = crate::stream::udp_socket(&lan.ext, (lan.ext_ip(), 7).into())?;
-    let sent = [5; 2000];
-    a.send_udp(lan.ext_ip(), 7, &sent)?;
-    let mut received = [0; 3000];
-    let (n, _) = tokio::time::timeout(crate::wait::SOON, socket.recv_from(&mut received)).await??;
-    ensure!(received[..n] == sent, "{n} bytes arrived");
     Ok(())
 }
 

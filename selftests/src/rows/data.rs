@@ -98,7 +98,6 @@ pub const ROWS: &[(&str, Row)] = &[
     (
         "L3 PMTU",
         Cases(&[
-            "l3.path_mtu",
             "pmtu.sender_learns",
             "pmtu.icmp_error",
             "pmtu.tcp_goes_through",
