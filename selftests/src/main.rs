@@ -33,9 +33,13 @@ mod nl;
 mod options;
 mod packet;
 mod ping;
+#[cfg(test)]
+mod proof;
+mod regressions;
 mod rows;
 mod run;
 mod stream;
+mod vnet;
 mod wait;
 
 fn main() -> std::process::ExitCode {

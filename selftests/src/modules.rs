@@ -22,6 +22,11 @@ pub fn is_loaded(name: &str) -> bool {
 
 /// Loads a module after those it depends on; one that is already loaded is left alone.
 pub fn load(name: &str) -> Result<()> {
+    load_with(name, "")
+}
+
+/// As [`load`], with parameters as on the kernel's command line.
+pub fn load_with(name: &str, parameters: &str) -> Result<()> {
     if is_loaded(name) {
         return Ok(());
     }
@@ -30,8 +35,16 @@ pub fn load(name: &str) -> Result<()> {
         load(&dependency)?;
     }
     let file = File::open(&path)?;
+    let parameters = CString::new(parameters)?;
     // SAFETY: finit_module(2) takes a descriptor, a NUL-terminated parameter string and flags.
-    let rc = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0) };
+    let rc = unsafe {
+        libc::syscall(
+            libc::SYS_finit_module,
+            file.as_raw_fd(),
+            parameters.as_ptr(),
+            0,
+        )
+    };
     if rc != 0 {
         let e = std::io::Error::last_os_error();
         if e.raw_os_error() == Some(libc::EEXIST) {

@@ -5,7 +5,7 @@ use crate::cx::{Case, Cx, Family, Kind, Suite};
 use crate::kmsg::Kmsg;
 use crate::ktap::{Ktap, Outcome};
 use crate::options::Options;
-use crate::{cases, debug, init, modules, rows, wait};
+use crate::{cases, debug, init, modules, regressions, rows, wait};
 use anyhow::Result;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -60,6 +60,7 @@ pub fn run(options: Options) -> Result<bool> {
         return Ok(true);
     }
     rows::check()?;
+    regressions::check()?;
     init::tune();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -256,6 +257,9 @@ impl State {
         }
         for (row, why) in rows::skipped() {
             println!("# no case for {row:?}: {why}");
+        }
+        for (number, what, why) in regressions::skipped() {
+            println!("# no case for regression {number}, {what}: {why}");
         }
         for name in &self.ktap.failed {
             println!("# failed: {name}");

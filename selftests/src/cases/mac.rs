@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The MAC, shared with the master; link-local addresses made from it; features and offloads of the master.
 
+use super::unload::Load;
 use crate::cases;
 use crate::cx::{Cx, Suite, ANY, EACH, V46, V6, VETH};
 use crate::ethtool::Ethtool;
@@ -16,6 +17,7 @@ cases! {
     "mac", Suite::Both;
     follows_the_master: EACH, V46;
     change_is_announced: EACH, ANY;
+    change_under_traffic: EACH, V46;
     link_local_from_dev_id: EACH, V6;
     header_has_the_masters_mac: EACH, V46;
     features_always_on: EACH, ANY;
@@ -69,6 +71,43 @@ async fn change_is_announced(cx: Cx) -> Result<()> {
         .expect("the slave's new MAC", wanted)
         .await
         .map(drop)
+}
+
+/// While a slave sends and receives, the master's MAC changes again and again; each time what the slave's stack sends
+/// next has the new one.
+async fn change_under_traffic(cx: Cx) -> Result<()> {
+    let lan = Lan::new(cx, Mode::L2)?;
+    let (a, b) = (lan.slave()?, lan.slave()?);
+    let udp = |from, to, src, dst| frames::udp(from, to, src, dst, (5, 4000), &[0; 100]);
+    let loads = [
+        Load::start(&lan, vec![udp(lan.wire_mac, lan.mac, lan.ext_ip(), a.ip())])?,
+        Load::on(
+            &b.ns,
+            b.index,
+            vec![udp(b.mac, lan.wire_mac, b.ip(), lan.ext_ip())],
+        )?,
+    ];
+    a.ns.nl().add_neigh(a.index, lan.ext_ip(), lan.wire_mac)?;
+    for last in 0..8 {
+        for load in &loads {
+            load.running().await?;
+        }
+        let mac = [2, 0, 0, 0, 3, last];
+        lan.set_master_mac(mac)?;
+        let wire = lan.wire_tap()?;
+        a.send_udp(lan.ext_ip(), 4001, &[last])?;
+        let frame = wire
+            .expect("the slave's next", |f| {
+                frames::is_udp(&f.bytes, 4001, &[last])
+            })
+            .await?;
+        ensure!(
+            frame.bytes[6..12] == mac,
+            "sent from {:02x?}",
+            &frame.bytes[6..12]
+        );
+    }
+    loads.into_iter().try_for_each(Load::stop)
 }
 
 /// Interface identifiers made from one shared MAC differ by dev_id (RFC 4291 appendix A, with the id in the middle).

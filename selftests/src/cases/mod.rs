@@ -5,6 +5,7 @@ mod address;
 mod bare;
 mod bench;
 mod counters;
+mod failover;
 mod flood;
 mod hairpin;
 mod l2;
@@ -20,15 +21,20 @@ mod multicast;
 mod namespace;
 mod neighbour;
 mod offload;
+mod paged;
+mod parameter;
 mod peer;
 pub mod permission;
 mod pmtu;
 mod question;
 mod refusal;
+mod routed;
 mod scrub;
+mod slaac;
 mod state;
 mod stream;
 mod unload;
+mod upheaval;
 mod upkeep;
 
 use crate::cx::Case;
@@ -42,6 +48,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
     [
         bare::CASES,
         malformed::CASES,
+        paged::CASES,
+        routed::CASES,
         link::CASES,
         refusal::CASES,
         mode::CASES,
@@ -50,6 +58,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         mac::CASES,
         address::CASES,
         peer::CASES,
+        slaac::CASES,
         state::CASES,
         multicast::CASES,
         flood::CASES,
@@ -65,8 +74,11 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         offload::CASES,
         upkeep::CASES,
         namespace::CASES,
+        failover::CASES,
+        upheaval::CASES,
         permission::CASES,
         unload::CASES,
+        parameter::CASES,
     ]
     .into_iter()
     .flatten()

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the host can check of the tables and the mutants without a guest.
+//!
+//! A case counts as proven when a mutant names it in its `Cases:` line, because `make mutants` (scripts/mutants) calls a
+//! mutant caught only if each case that it names has failed.
+
+use crate::cases;
+use crate::cx::{Cx, Kind};
+use crate::{regressions, rows};
+use anyhow::{ensure, Context, Result};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// A patch of selftests/mutants/.
+struct Mutant {
+    name: String,
+    suite: String,
+    cases: Vec<String>,
+}
+
+fn directory(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn mutants() -> Result<Vec<Mutant>> {
+    let mut mutants = Vec::new();
+    for entry in fs::read_dir(directory("mutants"))? {
+        let path = entry?.path();
+        let name = path.file_name().context("no name")?.to_string_lossy();
+        let text = fs::read_to_string(&path)?;
+        let head: Vec<&str> = text
+            .lines()
+            .take_while(|l| !l.starts_with("--- "))
+            .collect();
+        let field = |key: &str| {
+            head.iter()
+                .find_map(|l| l.strip_prefix(key)?.strip_prefix(": "))
+        };
+        let suite = field("Suite").with_context(|| format!("{name} has no Suite:"))?;
+        ensure!(
+            name.starts_with(&format!("{suite}-")),
+            "{name} is for {suite}"
+        );
+        ensure!(field("Breaks").is_some(), "{name} has no Breaks:");
+        mutants.push(Mutant {
+            name: name.into(),
+            suite: suite.into(),
+            cases: field("Cases").map_or(Vec::new(), |c| c.split(',').map(Into::into).collect()),
+        });
+    }
+    ensure!(mutants.len() > 50, "only {} mutants found", mutants.len());
+    Ok(mutants)
+}
+
+/// The full names of a case's runs, as the harness prints them.
+fn runs(case: &crate::cx::Case) -> Vec<String> {
+    let mut names = Vec::new();
+    for master in case.masters {
+        for family in case.families {
+            let cx = Cx {
+                kind: Kind::IpvlanRs,
+                master: *master,
+                family: *family,
+            };
+            names.push(format!("{}:{cx}", case.name));
+        }
+    }
+    names
+}
+
+/// The name of the one case that a `Cases:` entry means: `topic.case`, or the beginning of the name of one of its runs
+/// (`topic.case:master/family`).
+fn meant(entry: &str) -> Option<&'static str> {
+    let name = entry.split(':').next()?;
+    let case = cases::all().find(|c| c.name == name)?;
+    let run = runs(case).iter().any(|run| run.starts_with(entry));
+    (run || entry == name).then_some(case.name)
+}
+
+#[test]
+fn tables_name_what_exists() -> Result<()> {
+    rows::check()?;
+    regressions::check()
+}
+
+/// A mutant whose case is gone would pass the filter of the harness, run nothing and look caught by an empty run.
+#[test]
+fn mutants_name_what_exists() -> Result<()> {
+    let mut host = String::new();
+    for file in ["../host/tests/logic", "../host/tests/table"] {
+        for entry in fs::read_dir(directory(file))? {
+            host += &fs::read_to_string(entry?.path())?;
+        }
+    }
+    for mutant in mutants()? {
+        for entry in &mutant.cases {
+            let known = match mutant.suite.as_str() {
+                "guest" => meant(entry).is_some(),
+                _ => host.contains(&format!("fn {entry}")),
+            };
+            ensure!(known, "{} names {entry}, which does not exist", mutant.name);
+        }
+        ensure!(
+            mutant.suite == "host" || !mutant.cases.is_empty(),
+            "{} names no case",
+            mutant.name
+        );
+    }
+    Ok(())
+}
+
+/// Cases whose mutants are still to be written.
+const AWAITED: &[&str] = &[
+    "address.add_and_delete_under_traffic",
+    "address.unrelated_devices",
+    "counters.broadcast_from_a_slave",
+    "failover.slaves_announce_themselves",
+    "l3.path_mtu",
+    "mac.change_under_traffic",
+    "malformed.short_frames_past_the_qdisc",
+    "malformed.truncated_ip",
+    "master.vrf_takes_a_slave",
+    "multicast.flags_and_groups",
+    "namespace.master_deleted",
+    "namespace.master_deleted_under_load",
+    "namespace.slave_deleted_under_load",
+    "neighbour.arp_request_from_the_wire_goes_to_all",
+    "neighbour.solicitation_goes_to_all",
+    "paged.arp_outside_the_linear_part",
+    "paged.checksum_from_before_the_packet",
+    "paged.ip_headers_outside_the_linear_part",
+    "paged.solicitation_outside_the_linear_part",
+    "peer.promoted_secondary",
+    "routed.group_in_a_unicast_frame",
+    "routed.routes_back_into_the_slave",
+    "slaac.duplicate_stays_with_the_first",
+    "unload.repeated",
+    "unload.under_load",
+    "upheaval.group_frames_from_every_cpu",
+    "upheaval.iflink_read_while_both_go",
+    "upheaval.master_deleted_below_vxlan_and_vrf",
+    "upheaval.master_deleted_with_a_full_queue",
+    "upheaval.one_address_on_two_slaves_at_once",
+    "upheaval.slaves_come_and_go_at_once",
+];
+
+/// A case that nothing has ever failed proves nothing.
+#[test]
+fn every_case_of_the_tables_has_failed_once() -> Result<()> {
+    let seen: BTreeSet<&str> = mutants()?
+        .iter()
+        .filter(|m| m.suite == "guest")
+        .flat_map(|m| &m.cases)
+        .filter_map(|entry| meant(entry))
+        .collect();
+    let named: BTreeSet<&str> = rows::cases().chain(regressions::cases()).collect();
+    let mut unseen: Vec<_> = named.difference(&seen).copied().collect();
+    unseen.retain(|case| !rows::OF_THE_CORE.iter().any(|(c, _)| c == case));
+    unseen.retain(|case| !AWAITED.contains(case));
+    ensure!(
+        unseen.is_empty(),
+        "no mutant fails these {} cases: {unseen:#?}",
+        unseen.len()
+    );
+    for (case, _) in rows::OF_THE_CORE {
+        ensure!(named.contains(case), "{case} is in no table");
+        ensure!(!seen.contains(case), "{case} has a mutant");
+    }
+    Ok(())
+}
