@@ -25,9 +25,12 @@ use crate::{
         Slave, //
     },
     l3s::L3s,
-    logic::config::{
-        Mode,
-        Settings, //
+    logic::{
+        config::{
+            Mode,
+            Settings, //
+        },
+        numbers::Turn, //
     },
     multicast::Flood,
     net::{
@@ -54,10 +57,6 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The numbers that tell the slaves of a port apart, in their IPv6 interface identifiers among others (dev_id,
-/// addrconf_ifid_eui48() of include/net/addrconf.h). 0 and the last two are not for slaves.
-const DEV_IDS: core::ops::RangeInclusive<u16> = 1..=0xfffd;
-
 /// What the slaves of a master share.
 pub(crate) struct Port {
     /// The addresses of all slaves. First, with the settings and the master: the packet path needs these.
@@ -69,8 +68,8 @@ pub(crate) struct Port {
     /// How many slaves hold the port.
     users: RtnlCell<usize>,
     dev_ids: Ida,
-    /// Where the search for a free number begins: one that was just given back is not used again at once.
-    next_dev_id: RtnlCell<u16>,
+    /// The number that is handed out next.
+    next_dev_id: RtnlCell<Turn>,
     rx: RtnlCell<Option<RxRegistration<Port>>>,
     /// The hooks of mode L3S, in that mode.
     l3s: RtnlCell<Option<L3s>>,
@@ -100,7 +99,7 @@ impl Port {
                 flood: Work::new(Flood::new(master.hold(), random_words())?)?,
                 users: RtnlCell::new(0),
                 dev_ids: Ida::new()?,
-                next_dev_id: RtnlCell::new(*DEV_IDS.start()),
+                next_dev_id: RtnlCell::new(Turn::START),
                 rx: RtnlCell::new(None),
                 l3s: RtnlCell::new(None),
             },
@@ -145,13 +144,8 @@ impl Port {
     ///
     /// `ENOSPC` if all are taken, `ENOMEM`.
     pub(crate) fn take_dev_id(&self, rtnl: &Rtnl) -> Result<u16> {
-        let (min, max) = (*DEV_IDS.start(), *DEV_IDS.end());
-        let from = self.next_dev_id.get(rtnl);
-        let id = match self.dev_ids.take(from, max) {
-            Err(ENOSPC) if from > min => self.dev_ids.take(min, from.saturating_sub(1)),
-            taken => taken,
-        }?;
-        let next = if id >= max { min } else { id.saturating_add(1) };
+        let turn = self.next_dev_id.get(rtnl);
+        let (id, next) = turn.take(ENOSPC, |min, max| self.dev_ids.take(min, max))?;
         self.next_dev_id.set(next, rtnl);
         Ok(id)
     }

@@ -29,4 +29,5 @@ pub mod config;
 pub mod filter;
 pub mod frame;
 pub mod mtu;
+pub mod numbers;
 pub mod verdict;

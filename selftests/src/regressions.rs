@@ -69,7 +69,7 @@ const SCENARIOS: &[(u32, &str, Row)] = &[
     (
         10,
         "NULL dereference when the master goes with an L3S slave (92ff42645028)",
-        Skipped("L3S comes later; until then it is refused (mode.l3s_until_parity)"),
+        Cases(&["namespace.master_deleted", "l3s.ports_of_one_namespace_count"]),
     ),
     (
         11,
@@ -107,7 +107,7 @@ const SCENARIOS: &[(u32, &str, Row)] = &[
     (
         16,
         "L3S broke the host's own routes (d5256083f62e)",
-        Skipped("L3S comes later; until then it is refused (mode.l3s_until_parity)"),
+        Cases(&["l3s.hosts_own_traffic"]),
     ),
     (
         17,
@@ -167,12 +167,12 @@ const SCENARIOS: &[(u32, &str, Row)] = &[
     (
         26,
         "L3S left skb_iif with the master (59a0b022aa24)",
-        Skipped("L3S comes later; until then it is refused (mode.l3s_until_parity)"),
+        Cases(&["l3s.sockets_bound_to_the_slave"]),
     ),
     (
         27,
         "L3S: sockets bound to the slave heard no IPv6 (ce57adc222ab)",
-        Skipped("L3S comes later; until then it is refused (mode.l3s_until_parity)"),
+        Cases(&["l3s.sockets_bound_to_the_slave"]),
     ),
     (
         28,
@@ -191,7 +191,7 @@ const SCENARIOS: &[(u32, &str, Row)] = &[
     (
         30,
         "hooks of a namespace that was left counted wrong (043d5f68d0cc)",
-        Skipped("L3S comes later; until then it is refused (mode.l3s_until_parity)"),
+        Cases(&["l3s.ports_of_one_namespace_count", "namespace.master_moves"]),
     ),
     (
         31,
@@ -234,7 +234,7 @@ const SCENARIOS: &[(u32, &str, Row)] = &[
     (
         38,
         "L3S operations taken away under readers (CVE-2025-22103)",
-        Skipped("L3S comes later; until then it is refused (mode.l3s_until_parity)"),
+        Skipped("net/l3mdev.rs takes the operations away only after a grace period in which no reader is left"),
     ),
     (
         39,

@@ -10,5 +10,6 @@ mod frame;
 mod hash;
 mod model;
 mod mtu;
+mod numbers;
 mod packets;
 mod world;

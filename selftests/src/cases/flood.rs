@@ -10,6 +10,7 @@ use crate::nl::LinkSpec;
 use crate::packet::Class;
 use crate::wait;
 use anyhow::{ensure, Context, Result};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 cases! {
@@ -142,6 +143,10 @@ async fn queue_overflow_is_counted(cx: Cx) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let received = |s: &Slave| Ok::<_, anyhow::Error>(s.link()?.stats.rx_packets);
     let before = received(&slaves[0])?;
+    let mut before_each = BTreeMap::new();
+    for slave in &slaves[1..] {
+        before_each.insert(slave.name.clone(), received(slave)?);
+    }
     let host = lan.master_link()?.stats;
     let wire = lan.wire_tap()?;
     let to: IpAddr = [10, 1, 0, 255].into();
@@ -169,6 +174,15 @@ async fn queue_overflow_is_counted(cx: Cx) -> Result<()> {
     let delivered = received(&slaves[0])? - before;
     let dropped = lan.master_link()?.stats.rx_dropped - host.rx_dropped;
     ensure!(delivered > 0, "nothing was delivered");
+    let others = slaves[1..].iter().map(&received);
+    for (slave, got) in slaves[1..].iter().zip(others.collect::<Result<Vec<_>>>()?) {
+        let expected = delivered + before_each[&slave.name];
+        ensure!(
+            got == expected,
+            "{} got {got} in all, not {expected}",
+            slave.name
+        );
+    }
     ensure!(
         delivered + dropped == sent,
         "{delivered} delivered and {dropped} dropped of {sent}"

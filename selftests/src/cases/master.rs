@@ -29,7 +29,7 @@ cases! {
     vlan_on_a_slave_is_refused: EACH, ANY;
     bridge_on_a_slave_is_refused: EACH, ANY;
     macvlan_on_a_slave_is_refused: EACH, ANY;
-    vrf_takes_a_slave: VETH, ANY;
+    vrf_takes_a_slave: VETH, V46;
 }
 
 async fn loopback_is_refused(cx: Cx) -> Result<()> {
@@ -311,20 +311,23 @@ async fn macvlan_on_a_slave_is_refused(cx: Cx) -> Result<()> {
     Ok(())
 }
 
+/// A slave in a VRF is reached, and answers, by the VRF's own table.
 async fn vrf_takes_a_slave(cx: Cx) -> Result<()> {
     let lan = Lan::new(cx, Mode::L2)?;
     modules::load("vrf")?;
-    lan.host.nl().add_link(&lan.spec("x"))?;
+    let a = lan.slave()?;
+    let nl = a.ns.nl();
     // IFLA_VRF_TABLE.
     let data = vec![(1, 99u32.to_ne_bytes().to_vec())];
-    lan.host.nl().add_link(&LinkSpec {
+    nl.add_link(&LinkSpec {
         data,
+        up: true,
         ..LinkSpec::new("vrf", "vrf0")
     })?;
-    granted(enslave(&lan, lan.host.nl().link("x")?.index, "vrf0")?)?;
-    ensure!(
-        lan.host.nl().link("x")?.controller.is_some(),
-        "not in the VRF"
-    );
-    Ok(())
+    let vrf = nl.link("vrf0")?.index;
+    granted(nl.set_link(a.index, |l| l.controller(vrf))?)?;
+    ensure!(a.link()?.controller == Some(vrf), "not in the VRF");
+    // It went down and up on the way.
+    lan.address_again(&a)?;
+    ping(&lan.ext, a.ip()).await
 }

@@ -118,7 +118,7 @@ async fn solicitation_outside_the_linear_part(cx: Cx) -> Result<()> {
     while let Some(f) = ta.poll()? {
         let received = f.class != crate::packet::Class::Outgoing;
         ensure!(
-            !received || frames::nd_of(&f.bytes).is_none_or(|(_, target)| target != b.v6),
+            !received || frames::nd_of(&f.bytes) != Some((135, b.v6)),
             "another slave got the probe"
         );
     }

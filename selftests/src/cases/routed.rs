@@ -43,6 +43,8 @@ async fn group_in_a_unicast_frame(cx: Cx) -> Result<()> {
         super::multicast::group(cx, 1),
     ];
     for (ns, index, mac) in &slaves {
+        // Through a queue, a packet does not count as sent from within another's transmission, which would spare it.
+        ns.nl().add_root_qdisc(*index, "pfifo")?;
         let tap = Tap::new(ns, *index)?;
         for group in groups {
             for _ in 0..10 {

@@ -34,6 +34,17 @@ impl Nl {
         granted(self.create(RouteNetlinkMessage::NewQueueDiscipline(m))?).context("clsact")
     }
 
+    /// Gives a link a queueing discipline that takes no options.
+    pub fn add_root_qdisc(&self, index: u32, kind: &str) -> Result<()> {
+        let mut m = TcMessage::with_index(index as i32);
+        m.header.parent = TcHandle {
+            major: 0xffff,
+            minor: 0xffff,
+        };
+        m.attributes.push(TcAttribute::Kind(kind.into()));
+        granted(self.create(RouteNetlinkMessage::NewQueueDiscipline(m))?).context("qdisc")
+    }
+
     /// Everything that passes `index` in direction `from` goes to `to` instead: transmitted there when `transmit`, else
     /// received there.
     pub fn redirect(&self, index: u32, from: Direction, to: u32, transmit: bool) -> Result<()> {

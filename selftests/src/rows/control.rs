@@ -101,7 +101,7 @@ pub const ROWS: &[(&str, Row)] = &[
     ),
     (
         "YNL spec",
-        Skipped("about a description in the kernel's tree, not about the module"),
+        Skipped("a description in the kernel's tree, which knows neither kind: nothing of the module's"),
     ),
     ("IFLA_ADDRESS", Cases(&["link.address_at_creation"])),
     (
@@ -150,7 +150,7 @@ pub const ROWS: &[(&str, Row)] = &[
     (
         "VLAN filter ops",
         Skipped(
-            "no VLAN can sit on a slave, so only vid 0 ever passes, which no master here filters",
+            "no VLAN can sit on a slave, so only vid 0 ever passes, and nothing shows what a master's filter holds",
         ),
     ),
     ("priv flags", Cases(&["link.queues_and_qdisc"])),
@@ -165,7 +165,10 @@ pub const ROWS: &[(&str, Row)] = &[
     ("upper link", Cases(&["link.upper_of_the_master"])),
     (
         "iflink / link-netns",
-        Cases(&["link.iflink_and_link_netnsid"]),
+        Cases(&[
+            "link.iflink_and_link_netnsid",
+            "upheaval.iflink_read_while_both_go",
+        ]),
     ),
     (
         "operstate",
@@ -215,6 +218,8 @@ pub const ROWS: &[(&str, Row)] = &[
             "mac.follows_the_master",
             "mtu.follows_the_master",
             "namespace.master_moves",
+            "failover.slaves_announce_themselves",
+            "mac.change_under_traffic",
         ]),
     ),
     (
@@ -224,6 +229,7 @@ pub const ROWS: &[(&str, Row)] = &[
             "address.duplicate_of_a_down_slave_is_refused",
             "address.duplicate_in_the_same_namespace_is_refused",
             "address.masters_address_is_refused",
+            "parameter.master_addr_restores_in_tree",
         ]),
     ),
     (
@@ -243,9 +249,10 @@ pub const ROWS: &[(&str, Row)] = &[
     ),
     (
         "v6 without validator",
-        Skipped(
-            "a SLAAC duplicate takes two interfaces with one identifier, which dev_id prevents",
-        ),
+        Cases(&[
+            "slaac.router_gives_each_slave_its_own",
+            "slaac.duplicate_stays_with_the_first",
+        ]),
     ),
     (
         "address lists",
@@ -262,6 +269,8 @@ pub const ROWS: &[(&str, Row)] = &[
         Cases(&[
             "namespace.master_deleted",
             "namespace.master_deleted_under_load",
+            "upheaval.master_deleted_with_a_full_queue",
+            "upheaval.master_deleted_below_vxlan_and_vrf",
         ]),
     ),
     (
@@ -290,6 +299,8 @@ pub const ROWS: &[(&str, Row)] = &[
             "namespace.slave_deleted_under_load",
             "namespace.all_deleted_at_once",
             "unload.under_load",
+            "upheaval.slaves_come_and_go_at_once",
+            "upheaval.one_address_on_two_slaves_at_once",
         ]),
     ),
 ];
