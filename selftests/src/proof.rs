@@ -112,37 +112,11 @@ fn mutants_name_what_exists() -> Result<()> {
 
 /// Cases whose mutants are still to be written.
 const AWAITED: &[&str] = &[
-    "address.add_and_delete_under_traffic",
-    "address.unrelated_devices",
-    "counters.broadcast_from_a_slave",
-    "failover.slaves_announce_themselves",
     "l3.path_mtu",
-    "mac.change_under_traffic",
-    "malformed.short_frames_past_the_qdisc",
-    "malformed.truncated_ip",
-    "master.vrf_takes_a_slave",
     "multicast.flags_and_groups",
-    "namespace.master_deleted",
-    "namespace.master_deleted_under_load",
-    "namespace.slave_deleted_under_load",
     "neighbour.arp_request_from_the_wire_goes_to_all",
     "neighbour.solicitation_goes_to_all",
-    "paged.arp_outside_the_linear_part",
     "paged.checksum_from_before_the_packet",
-    "paged.ip_headers_outside_the_linear_part",
-    "paged.solicitation_outside_the_linear_part",
-    "peer.promoted_secondary",
-    "routed.group_in_a_unicast_frame",
-    "routed.routes_back_into_the_slave",
-    "slaac.duplicate_stays_with_the_first",
-    "unload.repeated",
-    "unload.under_load",
-    "upheaval.group_frames_from_every_cpu",
-    "upheaval.iflink_read_while_both_go",
-    "upheaval.master_deleted_below_vxlan_and_vrf",
-    "upheaval.master_deleted_with_a_full_queue",
-    "upheaval.one_address_on_two_slaves_at_once",
-    "upheaval.slaves_come_and_go_at_once",
 ];
 
 /// A case that nothing has ever failed proves nothing.

@@ -123,7 +123,7 @@ async fn group_frames_from_every_cpu(cx: Cx) -> Result<()> {
         let frame = frames::ethernet(slave.mac, frames::BROADCAST, 0x88b5, &[7; 100]);
         loads.push(Load::on(&ns, slave.index, vec![frame])?);
     }
-    for _ in 0..20 {
+    for _ in 0..5 {
         for load in &loads {
             load.running().await?;
         }
