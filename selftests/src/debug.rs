@@ -16,8 +16,11 @@ const LOCKDEP: &str = "/proc/lockdep_stats";
 /// kmemleak takes nothing for a leak that is younger than five seconds, or that it has seen in one scan only.
 const AGE: Duration = Duration::from_secs(6);
 
+/// Passes if it returns.
+pub type Check = fn() -> Result<()>;
+
 /// What is checked, by name.
-pub const CHECKS: &[(&str, fn() -> Result<()>)] = &[
+pub const CHECKS: &[(&str, Check)] = &[
     ("debug.lockdep_is_on", lockdep_is_on),
     ("debug.unloads", unloads),
     ("debug.no_leak", no_leak),
@@ -36,7 +39,7 @@ pub fn tune() {
 }
 
 /// Runs a check.
-pub fn check(run: fn() -> Result<()>) -> Outcome {
+pub fn check(run: Check) -> Outcome {
     match run() {
         Ok(()) => Outcome::Passed,
         Err(e) => Outcome::Failed(format!("{e:#}")),
