@@ -35,9 +35,9 @@ pub struct Chain {
 
 const SUBSYSTEM: u16 = 10;
 const NEW_TABLE: u16 = SUBSYSTEM << 8;
-const DELETE_TABLE: u16 = SUBSYSTEM << 8 | 2;
-const NEW_CHAIN: u16 = SUBSYSTEM << 8 | 3;
-const NEW_RULE: u16 = SUBSYSTEM << 8 | 6;
+const DELETE_TABLE: u16 = (SUBSYSTEM << 8) | 2;
+const NEW_CHAIN: u16 = (SUBSYSTEM << 8) | 3;
+const NEW_RULE: u16 = (SUBSYSTEM << 8) | 6;
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
 const NESTED: u16 = 1 << 15;
