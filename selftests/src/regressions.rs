@@ -50,7 +50,8 @@ const SCENARIOS: &[(u32, &str, Row)] = &[
         "hairpin: reflected frames heard twice (e252536068ef)",
         Cases(&[
             "l2.reflected_frame_of_a_slave_is_not_distributed",
-            "l2.vepa_siblings_meet_on_the_wire",
+            "hairpin.group_frames_arrive_once",
+            "hairpin.vepa_siblings_meet",
         ]),
     ),
     (
@@ -74,7 +75,7 @@ const SCENARIOS: &[(u32, &str, Row)] = &[
     (
         11,
         "addresses of foreign devices; IPv6 off at boot (a98a4ebc8c61, 94333fac44d1)",
-        Cases(&["address.unrelated_devices"]),
+        Cases(&["address.unrelated_devices", "bare.raw_ipv6_frames"]),
     ),
     (
         12,
@@ -244,7 +245,7 @@ const SCENARIOS: &[(u32, &str, Row)] = &[
     (
         40,
         "a host's own group frame, looped back, taken for the wire's (0c57ff008a11)",
-        Skipped("the master's share of group frames: see multicast.rs of the module, which leaves PACKET_LOOPBACK alone"),
+        Cases(&["multicast.masters_own_copy_is_the_masters"]),
     ),
     (
         41,
