@@ -14,7 +14,10 @@ use crate::{
         Ipvlan, //
     },
     facts::parse,
-    logic::verdict,
+    logic::{
+        config::Mode,
+        verdict, //
+    },
     net::{
         device::NetDevice,
         driver::DriverRef,
@@ -57,7 +60,7 @@ impl Port {
         packet: &mut SkbView<'_>,
         cx: &'a Softirq,
     ) -> Option<&'a DriverRef<Ipvlan>> {
-        let to = verdict::receive_above(self.settings(), || parse(packet, 0))?;
+        let to = verdict::receive_above(parse(packet, 0))?;
         self.addresses.receiver(to, &cx.rcu)
     }
 }
@@ -68,6 +71,9 @@ impl L3Router for Port {
     }
 
     fn routed_by<'a>(&'a self, packet: &mut SkbView<'_>, cx: &'a Softirq) -> Option<&'a NetDevice> {
+        if self.settings().mode != Mode::L3s {
+            return None;
+        }
         Some(self.receiver_above(packet, cx)?.dev())
     }
 }
@@ -77,6 +83,8 @@ impl LocalIn for Port {
         &HOOKS
     }
 
+    // Whatever the mode is by now: what was routed to a slave must not end in a socket of the host. In other modes such
+    // a packet does not come here.
     fn delivered_to<'a>(
         &'a self,
         packet: &mut SkbView<'_>,
@@ -99,7 +107,7 @@ impl L3s {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the master is a VRF, `ENOMEM`.
+    /// `ENOMEM`; `EBUSY` if the master is a VRF, which no master can be.
     pub(crate) fn begin(master: &NetDevice, extack: ExtAck<'_>, rtnl: &Rtnl) -> Result<Self> {
         let local_in = HookUse::new(master.net(rtnl), rtnl).map_err(|error| {
             extack.refuse(error, c"Out of memory for the netfilter hooks of mode l3s")
@@ -116,7 +124,8 @@ impl L3s {
     /// Takes the hooks out, and waits until none runs. The master must not have changed namespaces since
     /// [`begin`](Self::begin).
     pub(crate) fn end(self, master: &NetDevice, rtnl: &Rtnl) {
-        self.local_in.end(master.net(rtnl), rtnl);
         self.router.end(rtnl);
+        // Last: this also hands over what was routed before.
+        self.local_in.end(master.net(rtnl), rtnl);
     }
 }

@@ -189,7 +189,7 @@ impl Port {
                 // Those that were flipped go back; a veto of that cannot be helped.
                 let _ = self.flip_noarp(from.mode, ExtAck::NONE, rtnl);
             })?;
-        // The hooks do nothing until packets are left to them, and nothing any more once they are not.
+        // The hooks route nothing until packets are left to them, and nothing any more once they are not.
         self.settings.write(to.to_bits());
         if to.mode != Mode::L3s {
             self.end_l3s(rtnl);

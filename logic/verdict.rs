@@ -122,14 +122,12 @@ pub fn receive<F: Facts>(settings: Settings, facts: &mut F) -> Verdict<F::Slave>
     }
 }
 
-/// Whom a packet is for that the master's stack has received: in L3S only, since otherwise slaves got theirs before.
-/// What looks for the owner of an address (duplicate address detection) is not for the owner's attention.
+/// Whom a packet is for that the master's stack has received, where slaves get theirs from there.
+/// What looks for the owner of an address (duplicate address detection) is not for the owner's
+/// attention.
 #[inline]
-pub fn receive_above(settings: Settings, packet: impl FnOnce() -> Inner) -> Option<Addr> {
-    if settings.mode != Mode::L3s {
-        return None;
-    }
-    match packet() {
+pub fn receive_above(packet: Inner) -> Option<Addr> {
+    match packet {
         Inner::Packet(packet) if !asks_for_owner(packet) => Some(destination(packet)),
         Inner::Packet(_) | Inner::Invalid | Inner::Foreign => None,
     }

@@ -16,7 +16,10 @@ use super::{
     view::SkbView, //
 };
 use crate::sys;
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    ptr, //
+};
 use kernel::{
     prelude::*,
     types::Opaque, //
@@ -66,11 +69,12 @@ pub(crate) struct L3Registration<H: L3Router> {
 }
 
 impl<H: L3Router> L3Registration<H> {
-    /// Begins.
+    /// Begins. Sleeps.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the device is a VRF, which has a hook of its own.
+    /// `EBUSY` if the device is a VRF, which has a hook of its own. (A VRF takes no receive handler either, so that a
+    /// driver with one need not expect this.)
     pub(crate) fn new(dev: &NetDevice, extack: ExtAck<'_>, _rtnl: &Rtnl) -> Result<Self> {
         // SAFETY: The device is alive.
         if unsafe { sys::ipvlan_rs_netdev_is_l3_master(dev.as_ptr()) } {
@@ -79,8 +83,13 @@ impl<H: L3Router> L3Registration<H> {
                 c"The master is a VRF, whose own layer 3 hook is in the way",
             ));
         }
-        // SAFETY: RTNL is held; the operations are static, and nobody else's are in use.
-        unsafe { sys::ipvlan_rs_netdev_l3_rx_begin(dev.as_ptr(), H::ops().0.get()) };
+        // SAFETY: RTNL is held; the operations are static, and nobody else's are in use. Readers look at the operations
+        // after they saw the flag, without a barrier, so one that sees it must have begun after these were there.
+        unsafe {
+            sys::ipvlan_rs_netdev_set_l3mdev_ops(dev.as_ptr(), H::ops().0.get());
+            sys::synchronize_net();
+            sys::ipvlan_rs_netdev_set_l3_rx(dev.as_ptr(), true);
+        }
         // INVARIANT: Begun above.
         Ok(Self {
             dev: dev.hold(),
@@ -93,9 +102,9 @@ impl<H: L3Router> L3Registration<H> {
         // SAFETY: By the type invariant the hook is ours. Readers that saw the flag may still look at the operations,
         // so these are taken away only when such readers are gone.
         unsafe {
-            sys::ipvlan_rs_netdev_l3_rx_stop(self.dev.as_ptr());
+            sys::ipvlan_rs_netdev_set_l3_rx(self.dev.as_ptr(), false);
             sys::synchronize_net();
-            sys::ipvlan_rs_netdev_l3_rx_clear(self.dev.as_ptr());
+            sys::ipvlan_rs_netdev_set_l3mdev_ops(self.dev.as_ptr(), ptr::null());
         }
     }
 }

@@ -78,7 +78,8 @@ impl<H: LocalIn> LocalInHooks<H> {
                 // CAST: protocol families are below 256.
                 (&raw mut (*raw).pf).write(family as u8);
                 (&raw mut (*raw).hooknum).write(sys::nf_inet_hooks_NF_INET_LOCAL_IN);
-                // Behind all others, which see the packet as the namespace's own.
+                // Behind all others, which see the packet as the namespace's own: all but connection tracking's last
+                // step, which has this priority too, may come after, and does not ask for the device.
                 (&raw mut (*raw).priority).write(i32::MAX);
                 // SAFETY: All bytes are set, and zero is valid for the rest.
                 Opaque::new(op.assume_init())
@@ -242,7 +243,9 @@ unsafe extern "C" fn shell<H: LocalIn>(
     // A packet that a queue gave back comes here with bottom halves on.
     Softirq::with(|cx| {
         // SAFETY: A hook may write the packet's header, and nobody else uses it meanwhile. Where LOCAL_IN runs, `in_`
-        // is the device that received the packet, which is alive for a reader. `state` is the caller's.
+        // is the device that received the packet, which is alive for a reader. `state` is the caller's. Whoever runs
+        // LOCAL_IN is a reader itself (the receive path, a queue's verdict) until the packet has been delivered, so the
+        // device that the packet gets here is alive until then.
         let (mut packet, dev, family) = unsafe {
             (
                 SkbView::new(skb),

@@ -287,8 +287,9 @@ pub(crate) fn report_too_big(
     }
 }
 
-/// Routes a received IPv4 packet, whose header is linear, as if `dev` had received it. Without a route there, the
-/// packet is as it was: its own device's namespace routes it.
+/// Routes a received IPv4 packet, whose header is linear, as if `dev` had received it. Where there is no way, that is a
+/// route too, which answers so; only a packet that the namespace of `dev` calls martian is left to that of its own
+/// device.
 pub(crate) fn input4(packet: &mut SkbView<'_>, dev: &NetDevice, _cx: &Softirq) {
     let Some(header) = Header4::of(packet.skb()) else {
         return;

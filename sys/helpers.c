@@ -118,25 +118,18 @@ bool ipvlan_rs_netdev_is_l3_master(const struct net_device *dev)
 }
 
 #ifdef CONFIG_NET_L3_MASTER_DEV
-/*
- * The layer 3 receive hook of a device (net/l3mdev.h). Who sees the flag looks at the operations: these come first and
- * go last, after a grace period.
- */
-void ipvlan_rs_netdev_l3_rx_begin(struct net_device *dev, const struct l3mdev_ops *ops)
+/* The operations of a device's layer 3 hook, and whether its receive part is in use (net/l3mdev.h). */
+void ipvlan_rs_netdev_set_l3mdev_ops(struct net_device *dev, const struct l3mdev_ops *ops)
 {
 	dev->l3mdev_ops = ops;
-	smp_wmb();
-	dev->priv_flags |= IFF_L3MDEV_RX_HANDLER;
 }
 
-void ipvlan_rs_netdev_l3_rx_stop(struct net_device *dev)
+void ipvlan_rs_netdev_set_l3_rx(struct net_device *dev, bool on)
 {
-	dev->priv_flags &= ~IFF_L3MDEV_RX_HANDLER;
-}
-
-void ipvlan_rs_netdev_l3_rx_clear(struct net_device *dev)
-{
-	dev->l3mdev_ops = NULL;
+	if (on)
+		dev->priv_flags |= IFF_L3MDEV_RX_HANDLER;
+	else
+		dev->priv_flags &= ~IFF_L3MDEV_RX_HANDLER;
 }
 #endif
 

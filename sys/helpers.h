@@ -34,9 +34,8 @@ bool ipvlan_rs_netdev_no_rx_handler(const struct net_device *dev);
 void ipvlan_rs_netdev_setup_stacked(struct net_device *dev);
 void ipvlan_rs_netdev_set_lltx(struct net_device *dev);
 bool ipvlan_rs_netdev_is_l3_master(const struct net_device *dev);
-void ipvlan_rs_netdev_l3_rx_begin(struct net_device *dev, const struct l3mdev_ops *ops);
-void ipvlan_rs_netdev_l3_rx_stop(struct net_device *dev);
-void ipvlan_rs_netdev_l3_rx_clear(struct net_device *dev);
+void ipvlan_rs_netdev_set_l3mdev_ops(struct net_device *dev, const struct l3mdev_ops *ops);
+void ipvlan_rs_netdev_set_l3_rx(struct net_device *dev, bool on);
 void ipvlan_rs_netdev_addr_set(struct net_device *dev, const u8 *addr);
 void ipvlan_rs_core_stats_rx_dropped_inc(struct net_device *dev);
 int ipvlan_rs_dev_hard_header(struct sk_buff *skb, struct net_device *dev, unsigned short type, const void *daddr,
