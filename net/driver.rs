@@ -9,7 +9,6 @@ use super::{
         NetDevice, //
     },
     device_ref::DeviceRef,
-    extack::ExtAck,
     ops::Tables,
     packet::Xmit,
     rtnl::Rtnl,
@@ -92,14 +91,15 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// The device below, which builds the link-layer headers (`header_ops.create`), and the source address to put in.
     fn header_device(private: &Self::Private) -> (&NetDevice, Mac);
 
-    /// The device below, whose link settings and time stamps `ethtool` shows.
+    /// The device below, whose link settings and time stamps `ethtool` shows. Under RTNL or as a reader of RCU: must not
+    /// sleep.
     fn hardware_device(private: &Self::Private) -> &NetDevice {
         Self::header_device(private).0
     }
 
     /// `ndo_hwtstamp_set`: whether the current task may change how the device below takes time stamps, which concerns
-    /// everybody who uses that.
-    fn may_set_hwtstamp(private: &Self::Private, extack: ExtAck<'_>, rtnl: &Rtnl) -> Result;
+    /// everybody who uses that. No text with it: the core would write that to the kernel's log each time somebody tries.
+    fn may_set_hwtstamp(private: &Self::Private, rtnl: &Rtnl) -> Result;
 
     /// `ethtool -s … msglvl`.
     fn msglevel(private: &Self::Private) -> &Marked<u32>;

@@ -13,7 +13,6 @@ use super::{
         PrivCell,
         Stats64, //
     },
-    extack::ExtAck,
     rtnl::Rtnl,
     skbuff::Skb,
     softirq::Softirq, //
@@ -259,8 +258,7 @@ unsafe extern "C" fn hwtstamp_set<D: Driver>(
     under_rtnl!(dev, private, rtnl, {
         let _ = dev;
         from_result(|| {
-            // SAFETY: Null or the core's, valid for the call.
-            D::may_set_hwtstamp(private, unsafe { ExtAck::from_ptr(extack) }, rtnl)?;
+            D::may_set_hwtstamp(private, rtnl)?;
             let lower = D::hardware_device(private);
             // SAFETY: As in `hwtstamp_get`.
             Ok(unsafe { sys::generic_hwtstamp_set_lower(lower.as_ptr(), config, extack) })
@@ -317,16 +315,16 @@ unsafe extern "C" fn get_link_ksettings<D: Driver>(
     })
 }
 
+/// Also called without RTNL, by a reader of RCU, when a socket asks for time stamps: must not sleep.
 unsafe extern "C" fn get_ts_info<D: Driver>(
     dev: *mut sys::net_device,
     info: *mut sys::kernel_ethtool_ts_info,
 ) -> i32 {
-    under_rtnl!(dev, private, _rtnl, {
-        let _ = dev;
-        let lower = D::hardware_device(private);
-        // SAFETY: RTNL is held; the structure is the caller's own.
-        unsafe { sys::ethtool_get_ts_info_by_layer(lower.as_ptr(), info) }
-    })
+    // SAFETY: See the module's documentation.
+    let lower = D::hardware_device(unsafe { PrivCell::<D>::get(dev) });
+    // SAFETY: The lower device is referred to by the private data; it asks its driver under the same conditions. The
+    // structure is the caller's own.
+    unsafe { sys::ethtool_get_ts_info_by_layer(lower.as_ptr(), info) }
 }
 
 unsafe extern "C" fn get_msglevel<D: Driver>(dev: *mut sys::net_device) -> u32 {

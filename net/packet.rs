@@ -43,8 +43,8 @@ impl Xmit {
     pub(crate) const SUCCESS: Self = Self::from_raw(sys::NET_XMIT_SUCCESS as i32);
     /// Dropped.
     pub(crate) const DROP: Self = Self::from_raw(sys::NET_XMIT_DROP as i32);
-    /// Dropped, and the sender was told why in an ICMP error. A code besides would have TCP wait for a timer, where the
-    /// ICMP error has it send again at once.
+    /// Dropped, and the sender's route has learnt why; as a rule an ICMP error is on its way too. A code besides would
+    /// have TCP wait for a timer, where the ICMP error has it send again at once.
     pub(crate) const REPORTED: Self = Self {
         code: sys::NET_XMIT_SUCCESS as i32,
         sent: false,

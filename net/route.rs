@@ -221,15 +221,15 @@ impl Route {
     /// The MTU of the route, if the packet, whose data begins with this header, is larger and may not be fragmented.
     #[inline]
     pub(crate) fn mtu_exceeded(&self, skb: &Skb, header: &IpHeader) -> Option<u32> {
-        match header {
+        let least = match header {
             IpHeader::V4(header) if !header.whole => return None,
-            IpHeader::V4(_) => {}
+            IpHeader::V4(_) => 0,
             // No sender of IPv6 could do better.
             IpHeader::V6(_) if skb.len() <= IPV6_MIN_MTU as usize => return None,
-            IpHeader::V6(_) => {}
-        }
+            IpHeader::V6(_) => IPV6_MIN_MTU,
+        };
         // SAFETY: Both are alive; the packet has its network header set.
-        match unsafe { sys::ipvlan_rs_mtu_exceeded(self.dst.as_ptr(), skb.as_ptr()) } {
+        match unsafe { sys::ipvlan_rs_mtu_exceeded(self.dst.as_ptr(), skb.as_ptr(), least) } {
             0 => None,
             mtu => Some(mtu),
         }
@@ -263,10 +263,11 @@ impl Route {
 }
 
 /// Tells the sender of a packet that its way takes no more than `mtu` bytes: its route learns it, and it gets the ICMP
-/// error that a router would send. For `ndo_start_xmit` of `dev`; the packet's data begins with its IP header. What it
-/// had in its control buffer is gone afterwards.
+/// error that a router would send, as far as the kernel sends one (for a first fragment, not too many a second). For
+/// `ndo_start_xmit` of `dev`; the packet's data begins with its IP header. What it had in its control buffer is gone
+/// afterwards.
 ///
-/// False if the packet came without a route (a raw frame): nobody is told then, since its source may be made up.
+/// False if the packet came without a route (a raw frame): there is none to learn it then, or to answer by.
 #[inline(never)]
 pub(crate) fn report_too_big(
     skb: &mut Skb,
@@ -282,7 +283,7 @@ pub(crate) fn report_too_big(
     unsafe {
         match header {
             IpHeader::V4(_) => sys::ipvlan_rs_report_frag_needed(skb.as_ptr(), mtu),
-            IpHeader::V6(_) => sys::ipvlan_rs_report_too_big(skb.as_ptr(), mtu.max(IPV6_MIN_MTU)),
+            IpHeader::V6(_) => sys::ipvlan_rs_report_too_big(skb.as_ptr(), mtu),
         }
     }
 }

@@ -249,10 +249,10 @@ bool ipvlan_rs_ipv6_mod_enabled(void)
 	return ipv6_mod_enabled();
 }
 
-/* The route's MTU if the packet, or a segment of it, is larger; else 0. */
-u32 ipvlan_rs_mtu_exceeded(const struct dst_entry *dst, const struct sk_buff *skb)
+/* The route's MTU, or @least if that is more, if the packet, or a segment of it, is larger; else 0. */
+u32 ipvlan_rs_mtu_exceeded(const struct dst_entry *dst, const struct sk_buff *skb, u32 least)
 {
-	u32 mtu = dst_mtu(dst);
+	u32 mtu = max(dst_mtu(dst), least);
 
 	if (skb_is_gso(skb) ? skb_gso_validate_network_len(skb, mtu) : skb->len <= mtu)
 		return 0;

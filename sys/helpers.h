@@ -67,7 +67,7 @@ void ipvlan_rs_vlan_vid_del(struct net_device *dev, __be16 proto, u16 vid);
 
 bool ipvlan_rs_ipv6_mod_enabled(void);
 
-u32 ipvlan_rs_mtu_exceeded(const struct dst_entry *dst, const struct sk_buff *skb);
+u32 ipvlan_rs_mtu_exceeded(const struct dst_entry *dst, const struct sk_buff *skb, u32 least);
 bool ipvlan_rs_report_frag_needed(struct sk_buff *skb, u32 mtu);
 bool ipvlan_rs_report_too_big(struct sk_buff *skb, u32 mtu);
 

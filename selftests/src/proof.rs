@@ -118,10 +118,7 @@ fn mutants_name_what_exists() -> Result<()> {
 const AWAITED: &[&str] = &[
     "hairpin.group_frames_from_nobody_known",
     "neighbour.solicitation_is_answered",
-    "offload.tunnel",
-    "offload.tunnel_without_offload",
     "paged.checksum_from_before_the_packet",
-    "pmtu.tcp_goes_through_without_offload",
     "question.from_the_wire_for_a_slave",
 ];
 

@@ -220,5 +220,18 @@ async fn time_stamps_of_the_hardware(cx: Cx) -> Result<()> {
         answer.as_ref().is_err_and(|r| r.errno == expected),
         "{answer:?}"
     );
+    // What a tenant tries does not fill the host's log.
+    let mut log = crate::kmsg::Kmsg::open()?;
+    for _ in 0..20 {
+        let _ = tenant.ask(&format!("stamps {} {}", cx.kind(), theirs.name))?;
+    }
+    let lines = log.read();
+    ensure!(
+        !lines
+            .iter()
+            .any(|l| l.0.contains(&format!("{}: ", theirs.name))),
+        "in the log: {:?}",
+        lines.last()
+    );
     Ok(())
 }
