@@ -145,6 +145,7 @@ fn send(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
                 Why::Private => skb.consume(),
                 Why::Multicast | Why::Protocol => skb.free(DropReason::UnhandledProtocol),
                 Why::Malformed => skb.free(DropReason::BadHeader),
+                Why::Source => skb.free(DropReason::InvalidSource),
             }
             Xmit::DROP
         }

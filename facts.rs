@@ -40,14 +40,14 @@ use crate::{
 /// A slave, for as long as an RCU section lasts.
 pub(crate) type SlaveRef<'a> = &'a DriverRef<Ipvlan>;
 
-/// Parses the packet whose network header begins `offset` bytes into the data, pulling what that takes.
+/// Parses the packet of this protocol whose network header begins `offset` bytes into the data, pulling what that takes.
 #[inline(always)]
-pub(crate) fn parse(packet: &mut impl Headers, offset: usize) -> Inner {
+pub(crate) fn parse(packet: &mut impl Headers, protocol: u16, offset: usize) -> Inner {
     loop {
         let skb = packet.skb();
         let len = skb.len().saturating_sub(offset);
         let linear = skb.linear().get(offset..).unwrap_or_default();
-        match frame::parse(skb.protocol(), linear, len) {
+        match frame::parse(protocol, linear, len) {
             Parsed::Packet(parsed) => return Inner::Packet(parsed),
             Parsed::Invalid => return Inner::Invalid,
             Parsed::Foreign => return Inner::Foreign,
@@ -100,7 +100,8 @@ impl<'a> Facts for Received<'a, '_> {
 
     #[inline(always)]
     fn packet(&mut self) -> Inner {
-        parse(self.skb, 0)
+        let protocol = self.skb.protocol();
+        parse(self.skb, protocol, 0)
     }
 
     #[inline]
@@ -141,7 +142,7 @@ impl<'a> Facts for Sent<'a, '_> {
 
     #[inline]
     fn own_source(&self) -> bool {
-        true
+        self.ethernet.source == self.port.master().address()
     }
 
     #[inline]
@@ -149,11 +150,11 @@ impl<'a> Facts for Sent<'a, '_> {
         self.ethernet.dest == self.ethernet.source
     }
 
-    // Where the network header is, a raw socket or a redirect may have told the kernel wrongly: it follows the
-    // Ethernet header.
+    // What protocol it is and where the network header is, a raw socket or a redirect may have told the kernel wrongly:
+    // whoever receives the frame goes by its Ethernet header.
     #[inline(always)]
     fn packet(&mut self) -> Inner {
-        parse(self.skb, ETH_HLEN)
+        parse(self.skb, self.ethernet.protocol, ETH_HLEN)
     }
 
     #[inline]

@@ -60,7 +60,8 @@ impl Port {
         packet: &mut SkbView<'_>,
         cx: &'a Softirq,
     ) -> Option<&'a DriverRef<Ipvlan>> {
-        let to = verdict::receive_above(parse(packet, 0))?;
+        let protocol = packet.skb().protocol();
+        let to = verdict::receive_above(parse(packet, protocol, 0))?;
         self.addresses.receiver(to, &cx.rcu)
     }
 }

@@ -235,7 +235,6 @@ impl Flood {
                 let _ = skb.queue_xmit(&self.master, cx);
             }
         }
-        self.queue.settle(charge);
     }
 }
 
@@ -264,12 +263,14 @@ impl Worker for Flood {
         // Only what waits now: each frame that comes meanwhile has queued the work again.
         for queued in self.queue.take_all() {
             // One frame at a time: with many slaves each takes long.
+            let charge = queued.charge;
             Softirq::with(|cx| {
                 // Who gets it is decided now, by the settings and the addresses of now. While a port is taken down the
                 // master has it no more, and what still waits is dropped.
                 self.master
                     .with_rx_handler(&cx.rcu, |port| self.distribute_queued(port, queued, cx));
             });
+            self.queue.settle(charge);
             cond_resched();
         }
         Softirq::with(|cx| self.settle_losses(cx));

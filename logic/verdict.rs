@@ -27,7 +27,7 @@ pub trait Facts {
     /// Received only: a copy of what this host itself sent (`PACKET_LOOPBACK`).
     fn loopback(&self) -> bool;
 
-    /// Received only: the Ethernet source is the master's address.
+    /// The Ethernet source is the master's address, which all slaves share.
     fn own_source(&self) -> bool;
 
     /// Sent only: the Ethernet destination equals the source, as between two users of the master's
@@ -91,6 +91,9 @@ pub enum Family {
 pub enum Why {
     /// It is for a sibling of a private port.
     Private,
+    /// Its Ethernet source is made up: on a private port, what the switch sends back is known by the
+    /// source alone.
+    Source,
     /// Group destination, where slaves have no layer 2.
     Multicast,
     /// Its headers are truncated or contradict themselves.
@@ -107,6 +110,10 @@ pub fn receive<F: Facts>(settings: Settings, facts: &mut F) -> Verdict<F::Slave>
         Mode::L3s => return Verdict::Pass,
         Mode::L2 if facts.loopback() => return Verdict::Pass,
         Mode::L2 if facts.group_dest() => return Verdict::FloodAndPass,
+        // From a sibling, by the switch or by the master.
+        Mode::L2 if settings.isolation == Isolation::Private && facts.own_source() => {
+            return Verdict::Pass;
+        }
         Mode::L2 | Mode::L3 => {}
     }
     let Inner::Packet(packet) = facts.packet() else {
@@ -137,6 +144,9 @@ pub fn receive_above(packet: Inner) -> Option<Addr> {
 #[inline]
 pub fn transmit<F: Facts>(settings: Settings, facts: &mut F) -> Verdict<F::Slave> {
     let Settings { mode, isolation } = settings;
+    if mode == Mode::L2 && isolation == Isolation::Private && !facts.own_source() {
+        return Verdict::Drop(Why::Source);
+    }
     // All slaves and the master share one address, so a frame between two of them has it twice.
     if mode == Mode::L2 && (isolation == Isolation::Vepa || !facts.own_dest()) {
         return if facts.group_dest() {
@@ -150,12 +160,7 @@ pub fn transmit<F: Facts>(settings: Settings, facts: &mut F) -> Verdict<F::Slave
         return verdict;
     }
     if mode == Mode::L2 {
-        // The master would receive a group frame as one from the wire, for all slaves.
-        return if isolation == Isolation::Private && facts.group_dest() {
-            Verdict::Flood
-        } else {
-            Verdict::ToMaster
-        };
+        return Verdict::ToMaster;
     }
     if facts.group_dest() {
         return Verdict::Drop(Why::Multicast);

@@ -26,6 +26,8 @@ pub(crate) enum DropReason {
     Recursion = sys::skb_drop_reason_SKB_DROP_REASON_RECURSION_LIMIT,
     /// Larger than the path takes.
     PacketTooBig = sys::skb_drop_reason_SKB_DROP_REASON_PKT_TOO_BIG,
+    /// A source address that is not the sender's.
+    InvalidSource = sys::skb_drop_reason_SKB_DROP_REASON_MAC_INVALID_SOURCE,
     /// A queue is full.
     FullRing = sys::skb_drop_reason_SKB_DROP_REASON_FULL_RING,
 }
@@ -83,13 +85,15 @@ pub(crate) enum PacketType {
     Multicast = sys::PACKET_MULTICAST as u8,
 }
 
-/// The addresses of an Ethernet header.
+/// An Ethernet header.
 #[derive(Clone, Copy)]
 pub(crate) struct Ethernet {
     /// Destination.
     pub(crate) dest: Mac,
     /// Source.
     pub(crate) source: Mac,
+    /// The EtherType, in host order; a length where it is below 1536.
+    pub(crate) protocol: u16,
 }
 
 impl Ethernet {
@@ -103,6 +107,7 @@ impl Ethernet {
             Self {
                 dest: ptr.cast::<Mac>().read(),
                 source: ptr.add(6).cast::<Mac>().read(),
+                protocol: u16::from_be_bytes(ptr.add(12).cast::<[u8; 2]>().read()),
             }
         }
     }

@@ -84,7 +84,19 @@ impl Tap {
 
     /// Sends one frame, from the Ethernet header on; the error is the device's or the socket's.
     pub fn try_send(&self, frame: &[u8]) -> nix::Result<()> {
-        let address = address(self.index);
+        self.try_send_to(&address(self.index), frame)
+    }
+
+    /// Sends one frame that the kernel is told to be of this protocol, whatever its header says.
+    pub fn try_send_as(&self, protocol: u16, frame: &[u8]) -> nix::Result<()> {
+        let address = libc::sockaddr_ll {
+            sll_protocol: protocol.to_be(),
+            ..address(self.index)
+        };
+        self.try_send_to(&address, frame)
+    }
+
+    fn try_send_to(&self, address: &libc::sockaddr_ll, frame: &[u8]) -> nix::Result<()> {
         // SAFETY: the buffers are valid for the lengths given.
         let rc = unsafe {
             libc::sendto(
@@ -92,7 +104,7 @@ impl Tap {
                 frame.as_ptr().cast(),
                 frame.len(),
                 0,
-                (&raw const address).cast(),
+                std::ptr::from_ref(address).cast(),
                 size_of::<libc::sockaddr_ll>() as u32,
             )
         };

@@ -15,7 +15,6 @@ type Row = (&'static str, Frame, Outcomes);
 
 const ISOLATIONS: [Isolation; 3] = [Isolation::Bridge, Isolation::Private, Isolation::Vepa];
 const ZERO4: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
-const ZERO6: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
 /// All that listen.
 const ALL: Audience<Slave> = Listeners { but: None };
 

@@ -56,7 +56,7 @@ fn l2_rx_unicast_goes_by_destination() {
         ("v4, the other slave", udp4(WIRE4, B4), always(Deliver(B))),
         ("v4 with options", udp4_with_options(WIRE4, B4), always(Deliver(B))),
         ("v4, a later fragment", udp4(WIRE4, A4).with(7, 185), always(Deliver(A))),
-        ("v4, from a sibling by the switch", udp4(A4, B4).between(OWN, OWN), always(Deliver(B))),
+        ("v4, from a sibling by the switch", udp4(A4, B4).between(OWN, OWN), [Deliver(B), Pass, Deliver(B)]),
         ("ICMP error: the outer header counts", icmp_error(WIRE4, A4, B4), always(Deliver(A))),
         ("v6", udp6(WIRE6, A6), always(Deliver(A))),
         ("v6, the other slave", udp6(WIRE6, B6), always(Deliver(B))),
@@ -190,8 +190,9 @@ fn l2_tx_between_siblings() {
         ("NS", solicit(A6, B6, B6).between(OWN, OWN), sibling(B, Transmit)),
         ("DAD to one station", dad(B6).between(OWN, OWN), sibling(B, Transmit)),
         // The frame's two addresses are compared with each other, not with the master's.
-        ("v4, a forged station", udp4(A4, B4).between(OTHER, OTHER), sibling(B, Transmit)),
-        ("v4, a forged group", udp4(A4, B4).between(GROUP4, GROUP4), [Deliver(B), Drop(Private), Flood]),
+        ("v4, a forged station", udp4(A4, B4).between(OTHER, OTHER), [Deliver(B), Drop(Source), Transmit]),
+        ("v4, a forged group", udp4(A4, B4).between(GROUP4, GROUP4), [Deliver(B), Drop(Source), Flood]),
+        ("v4 by the switch, a forged station", udp4(A4, B4).between(OTHER, OWN), [Transmit, Drop(Source), Transmit]),
     ]);
 }
 
@@ -206,7 +207,7 @@ fn l2_tx_to_own_station_for_no_slave_is_the_masters() {
         ("ARP reply", arp_reply(A4, MASTER4).between(OWN, OWN), to_master),
         ("another protocol", foreign().between(OWN, OWN), to_master),
         // The master would take it for one from the wire and hand it to all slaves.
-        ("another protocol, a forged group", foreign().between(BROADCAST, BROADCAST), [ToMaster, Flood, Flood]),
+        ("another protocol, a forged group", foreign().between(BROADCAST, BROADCAST), [ToMaster, Drop(Source), Flood]),
     ];
     rows.extend(malformed().into_iter().map(|(what, frame)| (what, frame.between(OWN, OWN), to_master)));
     sent(&[Mode::L2], rows);

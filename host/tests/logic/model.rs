@@ -183,12 +183,14 @@ fn first(rules: &[Rule<'_>]) -> Verdict<Role> {
 
 fn model_receive(settings: Settings, case: Case) -> Verdict<Role> {
     let (l2, l3) = (settings.mode == Mode::L2, settings.mode == Mode::L3);
+    let private = settings.isolation == Isolation::Private;
     let receiver = case.receiver();
     let seeks_owner = matches!(case.kind, Kind::Arp | Kind::Dad);
     first(&[
         (settings.mode == Mode::L3s, &|| Verdict::Pass),
         (l2 && case.loopback, &|| Verdict::Pass),
         (l2 && case.group, &|| Verdict::FloodAndPass),
+        (l2 && private && case.own_source, &|| Verdict::Pass),
         (l3 && seeks_owner, &|| Verdict::Pass),
         (receiver.is_some(), &|| Verdict::Deliver(receiver.unwrap())),
         (true, &|| Verdict::Pass),
@@ -202,12 +204,12 @@ fn model_transmit(settings: Settings, case: Case) -> Verdict<Role> {
     let receiver = case.receiver();
     let local = !vepa && (!l2 || case.own_dest) && receiver.is_some();
     first(&[
+        (l2 && private && !case.own_source, &|| {
+            Verdict::Drop(Why::Source)
+        }),
         (local && private, &|| Verdict::Drop(Why::Private)),
         (local, &|| Verdict::Deliver(receiver.unwrap())),
-        (
-            l2 && case.own_dest && !vepa && !(private && case.group),
-            &|| Verdict::ToMaster,
-        ),
+        (l2 && case.own_dest && !vepa, &|| Verdict::ToMaster),
         (l2 && case.group, &|| Verdict::Flood),
         (l2, &|| Verdict::Transmit),
         (case.group, &|| Verdict::Drop(Why::Multicast)),

@@ -140,7 +140,7 @@ impl Port {
     }
 
     /// Sends a frame from the wire, which the master's stack must get; `expected` applies by D17, in-tree all get one.
-    async fn from_the_wire(&self, frame: &[u8], expected: Copies) -> Result<()> {
+    async fn wire_sends(&self, frame: &[u8], expected: Copies) -> Result<()> {
         let (taps, host) = (self.taps()?, self.lan.master_tap()?);
         self.lan.wire_tap()?.send(frame)?;
         host.expect("it at the master", |f| f.bytes.starts_with(frame))
@@ -156,7 +156,7 @@ impl Port {
     }
 
     /// Sends a frame from the asker, which the wire must get; returns who else did.
-    async fn from_the_asker(&self, frame: &[u8]) -> Result<Copies> {
+    async fn asker_sends(&self, frame: &[u8]) -> Result<Copies> {
         let (taps, wire) = (self.taps()?, self.lan.wire_tap()?);
         self.asker.tap()?.send(frame)?;
         wire.expect("it on the wire", |f| f.bytes.starts_with(frame))
@@ -200,7 +200,7 @@ async fn from_the_wire_for_a_slave(cx: Cx) -> Result<()> {
         nosy: 1,
         idle: 0,
     };
-    port.from_the_wire(&frame, expected).await?;
+    port.wire_sends(&frame, expected).await?;
     // The private and vepa flags are about siblings.
     for flags in [PRIVATE, VEPA] {
         let port = Port::new(cx, Some(flags)).await?;
@@ -211,7 +211,7 @@ async fn from_the_wire_for_a_slave(cx: Cx) -> Result<()> {
             idle: 0,
         };
         let frame = question(cx, port.lan.wire_mac, EXT, of(&port.owner));
-        port.from_the_wire(&frame, expected).await?;
+        port.wire_sends(&frame, expected).await?;
     }
     Ok(())
 }
@@ -226,13 +226,13 @@ async fn from_the_wire_with_a_slaves_address(cx: Cx) -> Result<()> {
         nosy: 1,
         idle: 0,
     };
-    port.from_the_wire(&frame, expected).await
+    port.wire_sends(&frame, expected).await
 }
 
 async fn from_the_wire_for_nobody(cx: Cx) -> Result<()> {
     let port = Port::new(cx, None).await?;
     let frame = question(cx, port.lan.wire_mac, EXT, NOBODY);
-    port.from_the_wire(&frame, ALL).await
+    port.wire_sends(&frame, ALL).await
 }
 
 /// A request for its own sender tells all of an address (RFC 5227, 2.3), as does a reply to all.
@@ -240,14 +240,14 @@ async fn announcement(cx: Cx) -> Result<()> {
     let port = Port::new(cx, None).await?;
     let owner = of(&port.owner);
     let mac = port.lan.wire_mac;
-    port.from_the_wire(&question(cx, mac, owner, owner), ALL)
+    port.wire_sends(&question(cx, mac, owner, owner), ALL)
         .await?;
     let of_owner = (mac, owner.0);
     let reply = frames::arp(mac, frames::BROADCAST, false, of_owner, of_owner);
-    port.from_the_wire(&reply, ALL).await?;
+    port.wire_sends(&reply, ALL).await?;
     let asker = of(&port.asker);
     let copies = port
-        .from_the_asker(&question(cx, port.lan.mac, asker, asker))
+        .asker_sends(&question(cx, port.lan.mac, asker, asker))
         .await?;
     ensure!(copies == Copies { asker: 0, ..ALL }, "{copies:?}");
     Ok(())
@@ -263,7 +263,7 @@ async fn probe(cx: Cx) -> Result<()> {
         nosy: 1,
         idle: 0,
     };
-    port.from_the_wire(&frame, expected).await
+    port.wire_sends(&frame, expected).await
 }
 
 /// Nobody can answer for it, so that it is like an address of nobody's.
@@ -273,14 +273,14 @@ async fn for_a_slave_that_is_down(cx: Cx) -> Result<()> {
     let target = of(&down);
     down.ns.nl().down(down.index)?;
     let frame = question(cx, port.lan.wire_mac, EXT, target);
-    port.from_the_wire(&frame, ALL).await
+    port.wire_sends(&frame, ALL).await
 }
 
 async fn from_a_slave(cx: Cx) -> Result<()> {
     let port = Port::new(cx, None).await?;
     let (asker, owner) = (of(&port.asker), of(&port.owner));
     let frame = question(cx, port.lan.mac, asker, owner);
-    let copies = port.from_the_asker(&frame).await?;
+    let copies = port.asker_sends(&frame).await?;
     let d17 = cx.decision(Decision::D17);
     let expected = Copies {
         owner: 1,
@@ -290,7 +290,7 @@ async fn from_a_slave(cx: Cx) -> Result<()> {
     };
     ensure!(copies == expected, "{copies:?} instead of {expected:?}");
     let frame = question(cx, port.lan.mac, asker, NOBODY);
-    let copies = port.from_the_asker(&frame).await?;
+    let copies = port.asker_sends(&frame).await?;
     ensure!(copies == Copies { asker: 0, ..ALL }, "{copies:?}");
     Ok(())
 }
@@ -299,7 +299,7 @@ async fn from_a_slave(cx: Cx) -> Result<()> {
 async fn from_a_slave_with_anothers_address(cx: Cx) -> Result<()> {
     let port = Port::new(cx, None).await?;
     let frame = question(cx, port.lan.mac, of(&port.idle[0]), of(&port.owner));
-    let copies = port.from_the_asker(&frame).await?;
+    let copies = port.asker_sends(&frame).await?;
     let expected = Copies {
         owner: 1,
         asker: 0,
@@ -327,7 +327,7 @@ async fn from_a_slave_with_flags(cx: Cx) -> Result<()> {
         };
         for (who, target) in [(asker, owner), (UNSPECIFIED, owner), (asker, NOBODY)] {
             let copies = port
-                .from_the_asker(&question(cx, port.lan.mac, who, target))
+                .asker_sends(&question(cx, port.lan.mac, who, target))
                 .await?;
             ensure!(
                 copies == expected,
