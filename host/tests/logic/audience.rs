@@ -7,7 +7,7 @@ use super::world::*;
 use ipvlan_rs_host::logic::audience::Audience::{self, *};
 use ipvlan_rs_host::logic::audience::{of_received, of_sent};
 use ipvlan_rs_host::logic::config::Isolation;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use Slave::{A, B};
 
 type Outcomes = [Audience<Slave>; 3];
