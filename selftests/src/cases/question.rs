@@ -426,10 +426,10 @@ async fn overtakes_no_broadcast(cx: Cx) -> Result<()> {
     const ROUNDS: u16 = 150;
     let lan = Lan::new(cx, Mode::L2)?;
     let ns = cx.netns()?;
-    let slaves = (0..12)
+    let slaves = (0..40)
         .map(|_| lan.slave_in(ns.clone(), |s| s))
         .collect::<Result<Vec<_>>>()?;
-    let (tap, wire) = (slaves[11].tap()?, lan.wire_tap()?);
+    let (tap, wire) = (slaves[39].tap()?, lan.wire_tap()?);
     // Numbered by their Ethernet source.
     let numbered = |kind: u8, n: u16| {
         let [high, low] = n.to_be_bytes();
@@ -442,7 +442,7 @@ async fn overtakes_no_broadcast(cx: Cx) -> Result<()> {
             0x88b5,
             &[7; 60],
         ))?;
-        wire.send(&question(cx, numbered(2, n), EXT, of(&slaves[11])))?;
+        wire.send(&question(cx, numbered(2, n), EXT, of(&slaves[39])))?;
     }
     let (mut broadcasts, mut questions) = (0, 0);
     while questions < ROUNDS {
