@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := module
-.PHONY: module demo check check-host check-guest check-lean check-vng check-debug lint mutants rust-analyzer setup update \
+.PHONY: module demo check check-host check-guest check-lean check-vng check-debug walk lint mutants rust-analyzer setup update \
 	clean distclean help
 
 # Given on make's command line, these reach the scripts too.
@@ -36,6 +36,11 @@ check-vng: ## the kernel's own bonding selftest, with ipvlan_rs, under virtme-ng
 
 check-debug: ## the cases on a kernel with KASAN, lockdep, kmemleak and more; it is built once
 	@scripts/check debug
+
+walk: ## a random walk of both kinds, step by step alike (STEPS=… SEED=…)
+	@scripts/setup
+	@scripts/build --stock
+	@scripts/selftests --timeout 14400 st.walk=$(or $(SEED),$$RANDOM):$(or $(STEPS),10000)
 
 lint: ## formatting, clippy, shellcheck and the rules of the layers
 	@scripts/check lint

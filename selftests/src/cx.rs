@@ -63,7 +63,7 @@ pub enum Family {
 }
 
 /// A documented difference between the kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(dead_code)]
 pub enum Decision {
     /// A sibling created without a mode leaves the port's mode alone.

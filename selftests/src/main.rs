@@ -11,7 +11,8 @@
 //! * `st.list=1` print the names and stop;
 //! * `st.repeat=n` run everything n times;
 //! * `st.share=2/3` only every third run, from the second on;
-//! * `st.debug=1` a debug kernel: time limits times six, and at the end no leak, and lockdep still on.
+//! * `st.debug=1` a debug kernel: time limits times six, and at the end no leak, and lockdep still on;
+//! * `st.walk=SEED:STEPS` of the random walk, only this; `st.walk=SEED@N,N,...` only those steps of it.
 //!
 //! A case is written once and takes the kind from its [`cx::Cx`]; where the two kinds differ on purpose it asks for the
 //! [`cx::Decision`] that says so.
@@ -41,6 +42,7 @@ mod run;
 mod stream;
 mod vnet;
 mod wait;
+mod walk;
 
 fn main() -> std::process::ExitCode {
     if std::env::args().nth(1).as_deref() == Some(cases::permission::TENANT) {

@@ -2,6 +2,7 @@
 //! What to run, from the kernel command line or, outside a guest, from the arguments: both take `st.key=value`.
 
 use crate::cx::Kind;
+use crate::walk::Walk;
 use anyhow::{bail, ensure, Context, Result};
 use std::fs;
 
@@ -19,6 +20,8 @@ pub struct Options {
     pub debug: bool,
     /// Which of how many shares of the runs, for guests that run side by side: the first of one is all.
     pub share: (usize, usize),
+    /// Takes this random walk and runs no cases.
+    pub walk: Option<Walk>,
 }
 
 impl Options {
@@ -42,6 +45,7 @@ impl Options {
             risky: false,
             debug: false,
             share: (1, 1),
+            walk: None,
         };
         let list = |v: &str| {
             v.split(',')
@@ -65,6 +69,7 @@ impl Options {
                 "suite" => o.suites = list(value),
                 "list" => o.list = value == "1",
                 "repeat" => o.repeat = value.parse()?,
+                "walk" => o.walk = Some(value.parse()?),
                 "risky" => o.risky = value == "1",
                 "debug" => o.debug = value == "1",
                 "share" => {

@@ -28,6 +28,8 @@ pub struct Captured {
     pub class: Class,
     /// The checksum was left to the device (TP_STATUS_CSUMNOTREADY), so it is not complete in `bytes`.
     pub partial_checksum: bool,
+    /// The link it was on.
+    pub index: u32,
 }
 
 /// A raw packet socket bound to one link.
@@ -44,15 +46,26 @@ const LARGEST: usize = 65536 + 64;
 impl Tap {
     /// Opens a socket that sends on `index` and sees every frame of it, both ways.
     pub fn new(ns: &Netns, index: u32) -> Result<Tap> {
-        Self::open(ns, index, false)
+        Self::open(ns, index, libc::ETH_P_ALL, false)
+    }
+
+    /// Opens a socket that sees every frame of every link in `ns`, both ways.
+    pub fn everywhere(ns: &Netns) -> Result<Tap> {
+        Self::open(ns, 0, libc::ETH_P_ALL, false)
+    }
+
+    /// Opens a socket that sees, on every link of `ns`, what is left to the stack of one protocol after whoever receives
+    /// on the link's behalf, and nothing that is sent.
+    pub fn at_the_stack(ns: &Netns, protocol: i32) -> Result<Tap> {
+        Self::open(ns, 0, protocol, false)
     }
 
     /// As [`Tap::new`], past the link's qdisc (PACKET_QDISC_BYPASS).
     pub fn bypassing(ns: &Netns, index: u32) -> Result<Tap> {
-        Self::open(ns, index, true)
+        Self::open(ns, index, libc::ETH_P_ALL, true)
     }
 
-    fn open(ns: &Netns, index: u32, bypass: bool) -> Result<Tap> {
+    fn open(ns: &Netns, index: u32, protocol: i32, bypass: bool) -> Result<Tap> {
         let fd = ns.enter(|| {
             let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
             // No protocol yet: frames of other links must not slip in before the bind.
@@ -63,7 +76,8 @@ impl Tap {
             if bypass {
                 set(&fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1)?;
             }
-            let address = address(index);
+            let mut address = address(index);
+            address.sll_protocol = (protocol as u16).to_be();
             // SAFETY: the address is a valid sockaddr_ll of the given size.
             let rc = unsafe {
                 libc::bind(
@@ -84,7 +98,12 @@ impl Tap {
 
     /// Sends one frame, from the Ethernet header on; the error is the device's or the socket's.
     pub fn try_send(&self, frame: &[u8]) -> nix::Result<()> {
-        self.try_send_to(&address(self.index), frame)
+        self.try_send_on(self.index, frame)
+    }
+
+    /// As [`Tap::try_send`], on a given link of the socket's namespace.
+    pub fn try_send_on(&self, index: u32, frame: &[u8]) -> nix::Result<()> {
+        self.try_send_to(&address(index), frame)
     }
 
     /// Sends one frame that the kernel is told to be of this protocol, whatever its header says.
@@ -184,6 +203,7 @@ impl Tap {
                 bytes: buffer,
                 class,
                 partial_checksum,
+                index: from.sll_ifindex as u32,
             }))
         }
     }

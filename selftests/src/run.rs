@@ -5,9 +5,12 @@ use crate::cx::{Case, Cx, Family, Kind, Suite};
 use crate::kmsg::Kmsg;
 use crate::ktap::{Ktap, Outcome};
 use crate::options::Options;
+use crate::walk::tally::Tally;
+use crate::walk::{self, Walk};
 use crate::{cases, debug, init, modules, regressions, rows, wait};
 use anyhow::Result;
 use futures_util::FutureExt;
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
@@ -35,6 +38,9 @@ impl std::fmt::Display for Skip {
 
 impl std::error::Error for Skip {}
 
+/// Where [`State::totals`] counts what takes both kinds.
+const BOTH: usize = 2;
+
 /// Milliseconds since the start at which the current case is hopelessly late; 0 when there is none.
 static DEADLINE: AtomicU64 = AtomicU64::new(0);
 static CURRENT: Mutex<String> = Mutex::new(String::new());
@@ -53,10 +59,21 @@ pub fn run(options: Options) -> Result<bool> {
             }
         }
     }
+    let mut walks = Vec::new();
+    // A walk compares the kinds, so it takes both, the in-tree driver with what a debug kernel may have to say of it.
+    if options.kinds.contains(&Kind::IpvlanRs) && (!options.debug || options.walk.is_some()) {
+        walks = walk::plan(options.walk.as_ref());
+        walks.retain(|w| options.wants(&w.name()));
+    }
+    if options.walk.is_some() {
+        runs.clear();
+    }
     let (nth, of) = options.share;
     let runs: Vec<Run> = runs.into_iter().skip(nth - 1).step_by(of).collect();
+    let walks: Vec<Walk> = walks.into_iter().skip(nth - 1).step_by(of).collect();
     if options.list {
         runs.iter().for_each(|r| println!("{}", r.name));
+        walks.iter().for_each(|w| println!("{}", w.name()));
         return Ok(true);
     }
     rows::check()?;
@@ -71,7 +88,9 @@ pub fn run(options: Options) -> Result<bool> {
     } else {
         &[]
     };
-    let mut state = State::new(runs.len() * options.repeat as usize + last.len())?;
+    let both = if walks.is_empty() { 0 } else { walks.len() + 1 };
+    let count = (runs.len() + both) * options.repeat as usize + last.len();
+    let mut state = State::new(count)?;
     state.patience = if options.debug { 6 } else { 1 };
     watchdog();
     for _ in 0..options.repeat {
@@ -84,10 +103,18 @@ pub fn run(options: Options) -> Result<bool> {
             }
             state.one(&runtime, run);
         }
+        if !walks.is_empty() {
+            state.walk(&runtime, &walks);
+        }
     }
     state.namespaces_gone(&runtime);
     for (name, run) in last {
-        state.result(Kind::IpvlanRs, name, debug::check(*run), Instant::now());
+        state.result(
+            Kind::IpvlanRs as usize,
+            name,
+            debug::check(*run),
+            Instant::now(),
+        );
     }
     Ok(state.finish())
 }
@@ -128,8 +155,8 @@ fn expand(suite: Suite, kind: Kind, options: &Options) -> Vec<Run> {
 struct State {
     ktap: Ktap,
     kmsg: Kmsg,
-    /// Passed, failed, skipped; per kind.
-    totals: [[usize; 3]; 2],
+    /// Passed, failed, skipped; per kind, and of what takes both.
+    totals: [[usize; 3]; 3],
     complaints: usize,
     start: Instant,
     /// Why the cases of the current kind cannot run.
@@ -155,7 +182,7 @@ impl State {
         Ok(State {
             ktap: Ktap::start(cases),
             kmsg,
-            totals: [[0; 3]; 2],
+            totals: [[0; 3]; 3],
             complaints,
             start,
             missing,
@@ -175,33 +202,67 @@ impl State {
     }
 
     fn one(&mut self, runtime: &tokio::runtime::Runtime, run: &Run) {
+        let limit = Duration::from_secs(run.case.limit);
+        let total = run.cx.kind as usize;
+        self.measure(runtime, total, &run.name, limit, (run.case.run)(run.cx));
+    }
+
+    /// Takes walks, then judges all of them together.
+    fn walk(&mut self, runtime: &tokio::runtime::Runtime, walks: &[Walk]) {
+        let load = || -> Result<()> {
+            modules::load(Kind::Ipvlan.name())?;
+            modules::load(Kind::IpvlanRs.name())
+        };
+        self.missing = load().err().map(|e| format!("{e:#}"));
+        let tally = std::cell::RefCell::new(Tally::default());
+        for walk in walks {
+            let future = async {
+                let mut own = Tally::default();
+                let result = walk::run(walk.clone(), &mut own).await;
+                tally.borrow_mut().add(&own);
+                result
+            };
+            self.measure(runtime, BOTH, &walk.name(), walk::LIMIT, future);
+        }
+        let sum = async { walk::conclude(&tally.borrow()) };
+        self.measure(runtime, BOTH, "guest:walk:sum", walk::LIMIT, sum);
+    }
+
+    fn measure(
+        &mut self,
+        runtime: &tokio::runtime::Runtime,
+        total: usize,
+        name: &str,
+        limit: Duration,
+        future: impl Future<Output = Result<()>>,
+    ) {
         let begin = Instant::now();
+        let limit = limit * self.patience as u32;
         let outcome = match &self.missing {
             Some(why) => Outcome::Failed(why.clone()),
             None => {
-                *CURRENT.lock().unwrap() = run.name.clone();
-                let limit = Duration::from_secs(run.case.limit * self.patience);
+                *CURRENT.lock().unwrap() = name.to_string();
                 DEADLINE.store(
                     (uptime() + limit + limit / 2).as_millis() as u64,
                     Ordering::Relaxed,
                 );
-                let outcome = attempt(runtime, run, limit);
+                let outcome = attempt(runtime, future, limit);
                 DEADLINE.store(0, Ordering::Relaxed);
                 outcome
             }
         };
-        self.result(run.cx.kind, &run.name, outcome, begin);
+        self.result(total, name, outcome, begin);
     }
 
     /// Counts and prints an outcome.
-    fn result(&mut self, kind: Kind, name: &str, outcome: Outcome, begin: Instant) {
+    fn result(&mut self, total: usize, name: &str, outcome: Outcome, begin: Instant) {
         let outcome = self.judge(outcome);
         let which = match outcome {
             Outcome::Passed => 0,
             Outcome::Failed(_) => 1,
             Outcome::Skipped(_) => 2,
         };
-        self.totals[kind as usize][which] += 1;
+        self.totals[total][which] += 1;
         self.ktap.result(name, &outcome, begin.elapsed());
     }
 
@@ -242,16 +303,13 @@ impl State {
             self.complaints += 1;
         }
         let mut sum = [0; 3];
-        for kind in [Kind::Ipvlan, Kind::IpvlanRs] {
-            let t = self.totals[kind as usize];
+        let names = [Kind::Ipvlan.name(), Kind::IpvlanRs.name(), "both"];
+        for (name, t) in names.into_iter().zip(self.totals) {
             sum.iter_mut().zip(t).for_each(|(s, n)| *s += n);
             if t != [0; 3] {
                 println!(
-                    "# {}: {} passed, {} failed, {} skipped",
-                    kind.name(),
-                    t[0],
-                    t[1],
-                    t[2]
+                    "# {name}: {} passed, {} failed, {} skipped",
+                    t[0], t[1], t[2]
                 );
             }
         }
@@ -274,9 +332,13 @@ impl State {
 }
 
 /// Runs a case to its end, its limit, or its panic.
-fn attempt(runtime: &tokio::runtime::Runtime, run: &Run, limit: Duration) -> Outcome {
+fn attempt(
+    runtime: &tokio::runtime::Runtime,
+    future: impl Future<Output = Result<()>>,
+    limit: Duration,
+) -> Outcome {
     let local = tokio::task::LocalSet::new();
-    let future = AssertUnwindSafe((run.case.run)(run.cx)).catch_unwind();
+    let future = AssertUnwindSafe(future).catch_unwind();
     let result = local.block_on(runtime, async { tokio::time::timeout(limit, future).await });
     match result {
         Err(_) => Outcome::Failed(format!("still not done after {limit:?}")),

@@ -17,7 +17,7 @@ mod malformed;
 mod master;
 mod mode;
 mod mtu;
-mod multicast;
+pub mod multicast;
 mod namespace;
 mod neighbour;
 mod offload;

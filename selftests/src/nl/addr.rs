@@ -60,7 +60,10 @@ impl AddrSpec {
 /// An address that a link has.
 #[derive(Clone, Debug)]
 pub struct Addr {
+    /// The link's index.
+    pub index: u32,
     pub ip: IpAddr,
+    pub prefix: u8,
     pub tentative: bool,
     pub dad_failed: bool,
 }
@@ -111,7 +114,7 @@ impl Nl {
             .with_context(|| format!("deleting {}/{prefix}", spec.local))
     }
 
-    /// The addresses of one link.
+    /// The addresses of one link, or with index 0 of all.
     pub fn addrs(&self, index: u32) -> Result<Vec<Addr>> {
         let mut all = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -166,7 +169,9 @@ fn decode(m: &AddressMessage) -> Option<Addr> {
         })
         .unwrap_or(AddressFlags::empty());
     Some(Addr {
+        index: m.header.index,
         ip,
+        prefix: m.header.prefix_len,
         tentative: flags.contains(AddressFlags::Tentative),
         dad_failed: flags.contains(AddressFlags::Dadfailed),
     })
