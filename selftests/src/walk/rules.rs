@@ -170,24 +170,23 @@ fn owner_is_not_asked(sent: &Sent<'_>, traces: &mut Traces) {
     if sent.view.mode() != Some(1) || !asks {
         return;
     }
-    let stolen: Vec<Sighting> = traces
-        .seen
-        .keys()
-        .filter(|s| matches!(s.place, Place::Slave(_)))
-        .cloned()
-        .collect();
-    let passed: Vec<Sighting> = traces
-        .seen
-        .keys()
-        .filter(|s| s.place == Place::MasterIn)
-        .cloned()
-        .collect();
-    if sent.probe.from == From::Wire && !stolen.is_empty() {
-        traces.seen.retain(|s, _| slave(s.place).is_none());
-        for s in passed {
-            let place = Place::MasterStack;
-            traces.seen.insert(Sighting { place, ..s }, 1);
-        }
+    if sent.probe.from == From::Wire {
+        leave_to_master(traces);
+    }
+}
+
+/// What a slave took from the wire goes to the master's stack instead.
+fn leave_to_master(traces: &mut Traces) {
+    let taken = |s: &Sighting| matches!(s.place, Place::Slave(_));
+    if !traces.seen.keys().any(taken) {
+        return;
+    }
+    let passed = traces.seen.keys().filter(|s| s.place == Place::MasterIn);
+    let passed: Vec<Sighting> = passed.cloned().collect();
+    traces.seen.retain(|s, _| slave(s.place).is_none());
+    for s in passed {
+        let place = Place::MasterStack;
+        traces.seen.insert(Sighting { place, ..s }, 1);
     }
 }
 
@@ -198,6 +197,9 @@ fn isolated(sent: &Sent<'_>, traces: &mut Traces) {
     let reflected = sent.view.port_flags() == PRIVATE && sent.probe.own;
     if sent.l2() && sent.is_group() && sent.view.port_flags() != 0 && (from_slave || reflected) {
         traces.seen.retain(|s, _| slave(s.place).is_none());
+    }
+    if sent.l2() && !sent.is_group() && !from_slave && reflected {
+        leave_to_master(traces);
     }
 }
 
