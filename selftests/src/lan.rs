@@ -12,11 +12,11 @@
 //! what that veth receives to the dummy.
 
 use crate::cx::{Cx, Family, Master};
-use crate::frames::Mac;
+use crate::frames::{self, Mac};
 use crate::modules;
 use crate::netns::Netns;
 use crate::nl::{granted, Direction, Link, LinkSpec, VethEnd, Via};
-use crate::packet::Tap;
+use crate::packet::{Captured, Tap};
 use crate::wait;
 use anyhow::{Context, Result};
 use std::cell::Cell;
@@ -283,6 +283,22 @@ impl Lan {
     /// The external host's end of the wire.
     pub fn wire_tap(&self) -> Result<Tap> {
         Tap::new(&self.ext, self.wire)
+    }
+
+    /// What a slave's tap has seen until now: the wire sends the slave, at `to`, a datagram, and all that came before
+    /// that is given back, with it. `wire` is the tap that sent the rest, so that nothing overtakes.
+    pub async fn until_fence(&self, wire: &Tap, tap: &Tap, to: IpAddr) -> Result<Vec<Captured>> {
+        let (ports, fence) = ((5, 7), b"fence");
+        wire.send(&frames::udp(
+            self.wire_mac,
+            self.mac,
+            self.ext_ip(),
+            to,
+            ports,
+            fence,
+        ))?;
+        tap.until("the fence", |f| frames::is_udp(&f.bytes, 7, fence))
+            .await
     }
 
     /// A tap on the master.

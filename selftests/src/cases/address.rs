@@ -40,10 +40,7 @@ pub async fn arrives(lan: &Lan, tap: &Tap, to: IpAddr, fence: IpAddr) -> Result<
     tap.drain()?;
     let wire = lan.wire_tap()?;
     wire.send(&udp(lan, to, b"probe"))?;
-    wire.send(&udp(lan, fence, b"fence"))?;
-    let seen = tap
-        .until("the fence", |f| frames::is_udp(&f.bytes, 7, b"fence"))
-        .await?;
+    let seen = lan.until_fence(&wire, tap, fence).await?;
     Ok(seen.iter().any(|f| frames::is_udp(&f.bytes, 7, b"probe")))
 }
 
@@ -379,11 +376,7 @@ async fn many_are_all_delivered(cx: Cx) -> Result<()> {
                 wire.send(&udp(&lan, numbered(cx, n), b"probe"))?;
             }
             for ((slave, tap), seen) in slaves.iter().zip(&taps).zip(&mut seen) {
-                wire.send(&udp(&lan, slave.ip(), b"fence"))?;
-                for f in tap
-                    .until("the fence", |f| frames::is_udp(&f.bytes, 7, b"fence"))
-                    .await?
-                {
+                for f in lan.until_fence(&wire, tap, slave.ip()).await? {
                     if frames::is_udp(&f.bytes, 7, b"probe") {
                         seen.extend(frames::addresses(&f.bytes).map(|(_, to)| to));
                     }

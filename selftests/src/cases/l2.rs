@@ -250,17 +250,7 @@ async fn private_siblings_do_not_meet(cx: Cx) -> Result<()> {
             "{mode:?}: counted as sent"
         );
         // What comes from outside still arrives at both.
-        wire.send(&frames::udp(
-            lan.wire_mac,
-            lan.mac,
-            lan.ext_ip(),
-            b.ip(),
-            (5, 7),
-            b"fence",
-        ))?;
-        let seen = tb
-            .until("the fence", |f| frames::is_udp(&f.bytes, 7, b"fence"))
-            .await?;
+        let seen = lan.until_fence(&wire, &tb, b.ip()).await?;
         ensure!(
             !seen.iter().any(|f| f.bytes == frame),
             "{mode:?}: the sibling got it"
@@ -402,17 +392,7 @@ async fn source_routed_to_the_owner_by_header_only(cx: Cx) -> Result<()> {
     );
     wire.send(&frame)?;
     tb.expect("the frame", |f| f.bytes == frame).await?;
-    wire.send(&frames::udp(
-        lan.wire_mac,
-        lan.mac,
-        lan.ext_ip(),
-        a.ip(),
-        (5, 7),
-        b"fence",
-    ))?;
-    let seen = ta
-        .until("the fence", |f| frames::is_udp(&f.bytes, 7, b"fence"))
-        .await?;
+    let seen = lan.until_fence(&wire, &ta, a.ip()).await?;
     ensure!(!seen.iter().any(|f| f.bytes == frame), "the hop got it");
     Ok(())
 }

@@ -288,17 +288,7 @@ async fn vepa_sibling_goes_out(cx: Cx) -> Result<()> {
         "sent to {:02x?}",
         &frame.bytes[..6]
     );
-    wire.send(&frames::udp(
-        lan.wire_mac,
-        lan.mac,
-        lan.ext_ip(),
-        b.ip(),
-        (5, 7),
-        b"fence",
-    ))?;
-    let seen = tap
-        .until("the fence", |f| frames::is_udp(&f.bytes, 7, b"fence"))
-        .await?;
+    let seen = lan.until_fence(&wire, &tap, b.ip()).await?;
     ensure!(
         !seen.iter().any(|f| frames::is_udp(&f.bytes, 7, b"vepa")),
         "delivered locally"

@@ -2,6 +2,7 @@
 //! L3S: as L3, and what slaves receive goes through the stack and the netfilter hooks of the master's namespace first.
 
 use super::counters::quiet;
+use super::mode::{change, change_at};
 use crate::cases;
 use crate::cx::{Cx, Family, Suite, ANY, EACH, V4, V46, VETH};
 use crate::frames;
@@ -278,11 +279,7 @@ async fn isolation(cx: Cx) -> Result<()> {
     host.add_route(b.ip(), cx.host_prefix(), Via::Link(lan.master))?;
     host.add_neigh(lan.master, b.ip(), lan.wire_mac)?;
     for (port_flags, goes_out) in [(PRIVATE, false), (VEPA, true)] {
-        let spec = LinkSpec {
-            flags: Some(port_flags),
-            ..LinkSpec::new(cx.kind(), "")
-        };
-        crate::nl::granted(a.ns.nl().change_link(a.index, &spec)?)?;
+        change(&a, None, Some(port_flags))?;
         let wire = lan.wire_tap()?;
         let apart = try_ping(&a.ns, None, b.ip(), 10, IMPATIENT).await?;
         ensure!(apart != Pong::Reply, "flag {port_flags}: a reply");
@@ -360,11 +357,7 @@ async fn ports_of_one_namespace_count(cx: Cx) -> Result<()> {
         match round {
             0 => lan.host.nl().del_link(other)?,
             1 => {
-                let spec = LinkSpec {
-                    mode: Some(Mode::L2 as u16),
-                    ..LinkSpec::new(cx.kind(), "")
-                };
-                crate::nl::granted(lan.host.nl().change_link(other, &spec)?)?;
+                change_at(cx, &lan.host, other, Some(Mode::L2), None)?;
                 ping(&lan.ext, a.ip()).await?;
                 lan.host.nl().del_link(other)?;
             }
@@ -372,12 +365,8 @@ async fn ports_of_one_namespace_count(cx: Cx) -> Result<()> {
         }
         ping(&lan.ext, a.ip()).await?;
     }
-    let spec = |mode| LinkSpec {
-        mode: Some(mode as u16),
-        ..LinkSpec::new(cx.kind(), "")
-    };
     for mode in [Mode::L2, Mode::L3s, Mode::L3, Mode::L3s] {
-        crate::nl::granted(a.ns.nl().change_link(a.index, &spec(mode))?)?;
+        change(&a, Some(mode), None)?;
     }
     ping(&lan.ext, a.ip()).await
 }
@@ -443,11 +432,7 @@ async fn last_slave_goes_under_load(cx: Cx) -> Result<()> {
         ns.nl().add_addr(index, first.ip(), cx.host_prefix())?;
         if round % 2 == 0 {
             for mode in [Mode::L2, Mode::L3s, Mode::L3, Mode::L3s] {
-                let spec = LinkSpec {
-                    mode: Some(mode as u16),
-                    ..LinkSpec::new(cx.kind(), "")
-                };
-                crate::nl::granted(ns.nl().change_link(index, &spec)?)?;
+                change_at(cx, &ns, index, Some(mode), None)?;
             }
         }
         let before = ns.nl().link_at(index)?.stats.rx_packets;

@@ -4,6 +4,7 @@
 use crate::cases;
 use crate::cx::{Cx, Decision, Suite, ANY, EACH, V46};
 use crate::lan::{Lan, Mode, Slave, PRIVATE, VEPA};
+use crate::netns::Netns;
 use crate::nl::{flags, granted, Event, LinkSpec, Monitor};
 use crate::ping::{ping, try_ping, Pong};
 use anyhow::{ensure, Result};
@@ -24,13 +25,25 @@ cases! {
     slave_as_link_makes_a_sibling: EACH, V46;
 }
 
+/// Sets mode and flags of a slave's port, as far as they are given.
 pub fn change(slave: &Slave, mode: Option<Mode>, port_flags: Option<u16>) -> Result<()> {
+    change_at(slave.cx, &slave.ns, slave.index, mode, port_flags)
+}
+
+/// As [`change`], of the slave with this index.
+pub fn change_at(
+    cx: Cx,
+    ns: &Netns,
+    index: u32,
+    mode: Option<Mode>,
+    port_flags: Option<u16>,
+) -> Result<()> {
     let spec = LinkSpec {
         mode: mode.map(|m| m as u16),
         flags: port_flags,
-        ..LinkSpec::new(slave.cx.kind(), "")
+        ..LinkSpec::new(cx.kind(), "")
     };
-    granted(slave.ns.nl().change_link(slave.index, &spec)?)
+    granted(ns.nl().change_link(index, &spec)?)
 }
 
 async fn sibling_without_mode(cx: Cx) -> Result<()> {

@@ -405,17 +405,7 @@ async fn l3_never_distributes(cx: Cx) -> Result<()> {
     let frame = from_wire(&lan, g, b"group");
     wire.send(&frame)?;
     receive(&own, b"group").await?;
-    wire.send(&frames::udp(
-        lan.wire_mac,
-        lan.mac,
-        lan.ext_ip(),
-        a.ip(),
-        (5, 7),
-        b"mark",
-    ))?;
-    let seen = tap
-        .until("the mark", |f| frames::is_udp(&f.bytes, 7, b"mark"))
-        .await?;
+    let seen = lan.until_fence(&wire, &tap, a.ip()).await?;
     ensure!(
         !seen.iter().any(|f| f.bytes == frame),
         "an L3 slave got a frame to a group"

@@ -153,17 +153,7 @@ async fn advertisement_goes_by_destination(cx: Cx) -> Result<()> {
     wire.send(&advert)?;
     tb.expect("the advertisement", |f| f.bytes == advert)
         .await?;
-    wire.send(&frames::udp(
-        lan.wire_mac,
-        lan.mac,
-        lan.ext_ip(),
-        a.ip(),
-        (5, 7),
-        b"fence",
-    ))?;
-    let seen = ta
-        .until("the fence", |f| frames::is_udp(&f.bytes, 7, b"fence"))
-        .await?;
+    let seen = lan.until_fence(&wire, &ta, a.ip()).await?;
     ensure!(
         !seen.iter().any(|f| f.bytes == advert),
         "the target's owner got it"
@@ -180,17 +170,7 @@ async fn arp_for_a_slave(cx: Cx) -> Result<()> {
     // A request that is sent to the shared MAC, as a neighbour that checks an old entry does.
     let request = frames::arp(lan.wire_mac, lan.mac, true, ext, ([0; 6], a.v4));
     wire.send(&request)?;
-    wire.send(&frames::udp(
-        lan.wire_mac,
-        lan.mac,
-        lan.ext_ip(),
-        a.ip(),
-        (5, 7),
-        b"fence",
-    ))?;
-    let seen = tap
-        .until("the fence", |f| frames::is_udp(&f.bytes, 7, b"fence"))
-        .await?;
+    let seen = lan.until_fence(&wire, &tap, a.ip()).await?;
     let stolen = seen.iter().any(|f| f.bytes.starts_with(&request));
     ensure!(
         stolen != cx.decision(Decision::D9),
@@ -229,17 +209,7 @@ async fn probe_for_a_slave(cx: Cx) -> Result<()> {
     let group = frames::solicited_node(a.v6);
     let probe = frames::solicit(lan.wire_mac, lan.mac, Ipv6Addr::UNSPECIFIED, group, a.v6);
     wire.send(&probe)?;
-    wire.send(&frames::udp(
-        lan.wire_mac,
-        lan.mac,
-        lan.ext_ip(),
-        a.ip(),
-        (5, 7),
-        b"fence",
-    ))?;
-    let seen = tap
-        .until("the fence", |f| frames::is_udp(&f.bytes, 7, b"fence"))
-        .await?;
+    let seen = lan.until_fence(&wire, &tap, a.ip()).await?;
     let stolen = seen.iter().any(|f| f.bytes == probe);
     ensure!(
         stolen != cx.decision(Decision::D9),
