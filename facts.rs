@@ -108,11 +108,6 @@ impl<'a> Facts for Received<'a, '_> {
     fn lookup(&self, addr: Addr) -> Option<Self::Slave> {
         self.port.addresses.receiver(addr, &self.cx.rcu)
     }
-
-    #[inline]
-    fn is_same(a: Self::Slave, b: Self::Slave) -> bool {
-        a.dev().is(b.dev())
-    }
 }
 
 /// A frame that a slave sends.
@@ -160,10 +155,5 @@ impl<'a> Facts for Sent<'a, '_> {
     #[inline]
     fn lookup(&self, addr: Addr) -> Option<Self::Slave> {
         self.port.addresses.receiver(addr, &self.cx.rcu)
-    }
-
-    #[inline]
-    fn is_same(a: Self::Slave, b: Self::Slave) -> bool {
-        a.dev().is(b.dev())
     }
 }

@@ -176,24 +176,21 @@ impl Flood {
                 slave.count_received(frame.len, delivered, true, cx);
             }
         };
-        let is = |slave: SlaveRef<'_>, one: Option<SlaveRef<'_>>| {
-            one.is_some_and(|one| one.dev().is(slave.dev()))
-        };
         match *audience {
             Audience::Nobody => {}
             Audience::Listeners { but } => self
                 .slaves
                 .iter(&cx.rcu)
-                .filter(|slave| slave.filter.contains(frame.bit) && !is(slave, but))
+                .filter(|slave| slave.filter.contains(frame.bit) && but != Some(*slave))
                 .for_each(give),
             Audience::Concerned { owners, but } => {
                 let [first, second] = owners;
                 owners.into_iter().flatten().for_each(&mut give);
                 if self.listeners.any_to_all() {
-                    let known = |slave| is(slave, first) || is(slave, second) || is(slave, but);
+                    let known = [first, second, but];
                     self.slaves
                         .iter(&cx.rcu)
-                        .filter(|slave| slave.filter.is_full() && !known(slave))
+                        .filter(|slave| slave.filter.is_full() && !known.contains(&Some(*slave)))
                         .for_each(give);
                 }
             }

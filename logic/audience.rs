@@ -80,10 +80,8 @@ fn among<F: Facts>(facts: &F, packet: Packet, but: Option<F::Slave>) -> Audience
         return Audience::Listeners { but };
     };
     // Whoever has the asker's address learns that another uses it.
-    let rival = facts
-        .lookup(asker)
-        .filter(|rival| !F::is_same(*rival, owner));
-    let other = |slave: &F::Slave| !but.is_some_and(|but| F::is_same(but, *slave));
+    let rival = facts.lookup(asker).filter(|rival| *rival != owner);
+    let other = |slave: &F::Slave| but != Some(*slave);
     Audience::Concerned {
         owners: [Some(owner).filter(other), rival.filter(other)],
         but,

@@ -19,7 +19,7 @@ use super::frame::Packet;
 /// others.
 pub trait Facts {
     /// Names a slave for as long as the decision takes; e.g. a reference under RCU.
-    type Slave: Copy;
+    type Slave: Copy + PartialEq;
 
     /// The Ethernet destination is a group (multicast or broadcast).
     fn group_dest(&self) -> bool;
@@ -39,9 +39,6 @@ pub trait Facts {
 
     /// The running slave that owns `addr`.
     fn lookup(&self, addr: Addr) -> Option<Self::Slave>;
-
-    /// Whether two names are of one slave.
-    fn is_same(a: Self::Slave, b: Self::Slave) -> bool;
 }
 
 /// What is inside a frame, once all needed bytes are linear.

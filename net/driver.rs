@@ -243,6 +243,14 @@ impl<D: Driver> Clone for DriverRef<D> {
     }
 }
 
+/// Whether both are to one device.
+impl<D: Driver> PartialEq for DriverRef<D> {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.dev.is(&other.dev)
+    }
+}
+
 /// To the private data.
 impl<D: Driver> Deref for DriverRef<D> {
     type Target = D::Private;

@@ -121,10 +121,6 @@ impl Facts for Case {
         };
         owned.then_some(role)
     }
-
-    fn is_same(a: Role, b: Role) -> bool {
-        a == b
-    }
 }
 
 impl Case {

@@ -98,10 +98,6 @@ impl Facts for World<'_> {
         self.looked_up.set(self.looked_up.get() + 1);
         owner(addr)
     }
-
-    fn is_same(a: Slave, b: Slave) -> bool {
-        a == b
-    }
 }
 
 /// Parses a packet of which `linear` bytes are linear at first, pulling as the parser asks.
