@@ -11,7 +11,10 @@ use super::{
     view::SkbView, //
 };
 use crate::{
-    sync::marked::Marked,
+    sync::{
+        marked::Marked,
+        rcu::wait_for_readers, //
+    },
     sys, //
 };
 use core::{
@@ -204,9 +207,9 @@ impl<H: LocalIn> Drop for PernetRegistration<H> {
         unsafe {
             sys::unregister_pernet_subsys(self.hooks.pernet.get());
             self.hooks.id.get().write(0);
-            // Hooks that were taken out may still run.
-            sys::synchronize_net();
         }
+        // Hooks that were taken out may still run.
+        wait_for_readers();
     }
 }
 
