@@ -158,9 +158,14 @@ hold() {
 	fi
 }
 
-# need_env: makes ROOT, KVER and KERNEL known; setup must have run before.
+# need_env: makes ROOT, KVER and KERNEL known; setup must have run before. The default is not
+# handed on to other scripts, which would take it for the user's choice (make exports KVER,
+# empty or not).
 need_env() {
-	[[ -n ${KVER:-} || ! -e $CACHE/default-kernel ]] || KVER=$(<"$CACHE/default-kernel")
+	if [[ -z ${KVER:-} && -e $CACHE/default-kernel ]]; then
+		export -n KVER
+		KVER=$(<"$CACHE/default-kernel")
+	fi
 	choose_root
 	KERNEL=$CACHE/kernel-${KVER:-none}
 	[[ -e $ROOT/.complete && -e $KERNEL/.complete ]] ||

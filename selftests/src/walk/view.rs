@@ -3,6 +3,7 @@
 //! compared, since they hold no index.
 
 use super::step::Ip;
+use crate::frames::{group_mac, solicited_node};
 use crate::nl::flags;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -95,6 +96,25 @@ impl View {
             .values()
             .filter(|s| s.is_up())
             .all(|s| s.carrier == on && (!on || s.addrs.iter().any(|(addr, _)| link_local(addr))))
+    }
+
+    /// The IPv6 addresses, new since `before`, whose solicited-node groups are not joined yet: a work item of the kernel's
+    /// does that (addrconf_dad_work), and not on links without neighbour discovery.
+    pub fn is_joining(&self, before: &View) -> bool {
+        let is_joining = |new: &LinkView, old: Option<&LinkView>| {
+            let joins = new.is_up() && new.carrier && new.flags & libc::IFF_NOARP as u32 == 0;
+            joins
+                && new.addrs.iter().any(|(addr, _)| {
+                    let IpAddr::V6(ip) = addr else { return false };
+                    let is_old = old.is_some_and(|old| old.has_addr(*addr));
+                    !is_old && !new.groups.contains(&group_mac(solicited_node(*ip).into()))
+                })
+        };
+        is_joining(&self.master, Some(&before.master))
+            || self
+                .slaves
+                .iter()
+                .any(|(slot, new)| is_joining(new, before.slaves.get(slot)))
     }
 
     /// The port's mode; `None` without slaves.

@@ -259,7 +259,8 @@ impl Walker {
             let found = self.compare(&theirs, &ours);
             // Alike is not enough while both are still on their way; but that they get there is nobody's promise.
             let stuck = !self.view.is_settled();
-            let settled = stuck || ours.is_settled() || start.elapsed() > SETTLING;
+            let settled = (stuck || ours.is_settled()) && !ours.is_joining(&self.view);
+            let settled = settled || start.elapsed() > SETTLING;
             if found.is_empty() && settled {
                 self.settle(&theirs, &ours, tally);
                 self.view = ours;
