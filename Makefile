@@ -5,11 +5,11 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := module
-.PHONY: module demo check check-host check-guest check-lean check-vng check-debug walk lint mutants rust-analyzer setup update \
+.PHONY: module demo check check-host check-guest check-lean check-vng check-debug check-long walk lint mutants rust-analyzer setup update \
 	clean distclean help
 
 # Given on make's command line, these reach the scripts too.
-export KDIR KVER JOBS
+export KDIR KVER JOBS SCALE SEED
 
 module: ## build ipvlan_rs.ko (KDIR=… or KVER=… choose the kernel)
 	@scripts/build
@@ -36,6 +36,9 @@ check-vng: ## the kernel's own bonding selftest, with ipvlan_rs, under virtme-ng
 
 check-debug: ## the cases on a kernel with KASAN, lockdep, kmemleak and more; it is built once
 	@scripts/check debug
+
+check-long: ## the long versions of the proofs, hours; ends in a table (SCALE=0.01 tries them)
+	@scripts/check-long $(PARTS)
 
 walk: ## a random walk of both kinds, step by step alike (STEPS=… SEED=…)
 	@scripts/setup
