@@ -24,6 +24,8 @@ const QUIET: &[(&str, &str)] = &[
     ("ipv6/conf/default/accept_dad", "0"),
     ("ipv6/conf/default/dad_transmits", "0"),
     ("ipv6/conf/default/router_solicitations", "0"),
+    // Up to so late does a link that is not NOARP any more begin anew with its addresses (addrconf_dad_kick).
+    ("ipv6/conf/default/router_solicitation_delay", "0"),
     ("ipv6/conf/default/mldv2_unsolicited_report_interval", "1"),
     ("ipv4/ping_group_range", "0 0"),
     ("ipv4/icmp_ratelimit", "0"),

@@ -37,6 +37,10 @@ impl LinkView {
         self.flags & flags::UP != 0
     }
 
+    fn is_noarp(&self) -> bool {
+        self.flags & libc::IFF_NOARP as u32 != 0
+    }
+
     pub fn has_addr(&self, ip: IpAddr) -> bool {
         self.addrs.iter().any(|(addr, _)| *addr == ip)
     }
@@ -98,23 +102,24 @@ impl View {
             .all(|s| s.carrier == on && (!on || s.addrs.iter().any(|(addr, _)| link_local(addr))))
     }
 
-    /// The IPv6 addresses, new since `before`, whose solicited-node groups are not joined yet: a work item of the kernel's
-    /// does that (addrconf_dad_work), and not on links without neighbour discovery.
+    /// Whether an address that is new since `before`, or whose link was NOARP then, has yet to join its solicited-node
+    /// group. A work item of the kernel's does that (addrconf_dad_work).
     pub fn is_joining(&self, before: &View) -> bool {
-        let is_joining = |new: &LinkView, old: Option<&LinkView>| {
-            let joins = new.is_up() && new.carrier && new.flags & libc::IFF_NOARP as u32 == 0;
-            joins
-                && new.addrs.iter().any(|(addr, _)| {
+        let slaves = self
+            .slaves
+            .iter()
+            .map(|(slot, new)| (new, before.slaves.get(slot)));
+        slaves
+            .chain([(&self.master, Some(&before.master))])
+            .filter(|(new, _)| new.is_up() && new.carrier && !new.is_noarp())
+            .any(|(new, old)| {
+                let old = old.filter(|old| !old.is_noarp());
+                new.addrs.iter().any(|(addr, _)| {
                     let IpAddr::V6(ip) = addr else { return false };
-                    let is_old = old.is_some_and(|old| old.has_addr(*addr));
-                    !is_old && !new.groups.contains(&group_mac(solicited_node(*ip).into()))
+                    let group = group_mac(solicited_node(*ip).into());
+                    !new.groups.contains(&group) && !old.is_some_and(|old| old.has_addr(*addr))
                 })
-        };
-        is_joining(&self.master, Some(&before.master))
-            || self
-                .slaves
-                .iter()
-                .any(|(slot, new)| is_joining(new, before.slaves.get(slot)))
+            })
     }
 
     /// The port's mode; `None` without slaves.
