@@ -39,6 +39,7 @@ use crate::{
         softirq::Softirq, //
     },
     port::Port,
+    spaces::Place,
     sync::{
         marked::Marked,
         percpu::{
@@ -108,6 +109,8 @@ pub(crate) struct Slave {
     pub(crate) counters: Counters<Counter>,
     /// The groups that the slave listens to while it runs; none while it does not.
     pub(crate) filter: SharedFilter,
+    /// Where the slave runs.
+    pub(crate) place: Place,
     /// How many entries of the port's tables are this slave's.
     pub(crate) addresses: Atomic<usize>,
     /// The bytes that wait in the port's queue to be distributed for this slave.
@@ -270,6 +273,7 @@ impl Driver for Ipvlan {
             port,
             counters,
             filter: SharedFilter::new(),
+            place: Place::new(),
             addresses: Atomic::new(0),
             queued: Atomic::new(0),
             ticket: RtnlCell::new(None),
@@ -295,9 +299,14 @@ impl Driver for Ipvlan {
     }
 
     fn open(dev: &NetDevice, slave: &Slave, rtnl: &Rtnl) -> Result {
-        slave.set_allmulti(dev.is_allmulti(), rtnl)?;
-        dev.set_noarp(slave.port.settings().mode.no_arp(), rtnl);
         let flood = &slave.port.flood;
+        flood
+            .spaces
+            .enter(slave, dev.net(rtnl), &flood.slaves, rtnl)?;
+        slave
+            .set_allmulti(dev.is_allmulti(), rtnl)
+            .inspect_err(|_| flood.spaces.leave(slave, &flood.slaves, rtnl))?;
+        dev.set_noarp(slave.port.settings().mode.no_arp(), rtnl);
         // The core hands the device's list over later, from a worker; broadcast must not wait for that.
         let mut filter = MacFilter::EMPTY;
         filter.insert(flood.broadcast_bit());
@@ -310,6 +319,7 @@ impl Driver for Ipvlan {
         let port = &slave.port;
         port.flood.listeners.count_running(false);
         port.flood.listeners.listen(slave, &MacFilter::EMPTY);
+        port.flood.spaces.leave(slave, &port.flood.slaves, rtnl);
         port.master().unsync_filters(dev, rtnl);
         // Taking back does not fail: it cannot overflow the master's count.
         let _ = slave.set_allmulti(false, rtnl);

@@ -39,6 +39,7 @@ mod multicast;
 mod net;
 mod netlink;
 mod port;
+mod spaces;
 mod sync;
 mod sys;
 

@@ -6,6 +6,7 @@
 
 use crate::{
     device::Slave,
+    facts::SlaveRef,
     logic::{
         addr::Seed,
         audience::Audience,
@@ -136,13 +137,8 @@ impl Listeners {
         }
     }
 
-    /// Whether a slave listens to everything, as in promiscuous mode.
-    pub(crate) fn any_to_all(&self) -> bool {
-        self.to_all.load(Relaxed) != 0
-    }
-
     /// Whether there may be somebody in an audience of the group with this bit.
-    pub(crate) fn any<S>(&self, audience: &Audience<S>, bit: u8) -> bool {
+    pub(crate) fn any(&self, audience: &Audience<SlaveRef<'_>>, bit: u8) -> bool {
         let owned = match audience {
             Audience::Concerned { owners, .. } => owners.iter().any(Option::is_some),
             Audience::Nobody | Audience::Listeners { .. } => false,
@@ -151,16 +147,28 @@ impl Listeners {
     }
 
     /// Whether finding an audience means asking many slaves.
-    pub(crate) fn any_of_many<S>(&self, audience: &Audience<S>, bit: u8) -> bool {
+    pub(crate) fn any_of_many(&self, audience: &Audience<SlaveRef<'_>>, bit: u8) -> bool {
         self.running.load(Relaxed) > FEW && self.takes_walk(audience, bit)
     }
 
     /// Whether finding an audience means asking each slave.
-    fn takes_walk<S>(&self, audience: &Audience<S>, bit: u8) -> bool {
+    pub(crate) fn takes_walk(&self, audience: &Audience<SlaveRef<'_>>, bit: u8) -> bool {
         match audience {
             Audience::Nobody => false,
             Audience::Listeners { .. } => self.wanted.contains(bit),
-            Audience::Concerned { .. } => self.any_to_all(),
+            Audience::Concerned {
+                owners: [owner, _], ..
+            } => {
+                self.to_all.load(Relaxed) != 0
+                    || self.wanted.contains(bit) && owner.is_some_and(|o| o.place.is_shared())
+            }
         }
     }
+}
+
+/// Whether a slave gets a copy of what concerns an address's owner: one that listens to everything, or that listens to
+/// the group in the owner's namespace.
+pub(crate) fn hears_too(slave: &Slave, owner: Option<SlaveRef<'_>>, bit: u8) -> bool {
+    slave.filter.is_full()
+        || slave.filter.contains(bit) && owner.is_some_and(|o| o.place.is_with(&slave.place))
 }

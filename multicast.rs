@@ -19,7 +19,10 @@ use crate::{
         Sent,
         SlaveRef, //
     },
-    listeners::Listeners,
+    listeners::{
+        hears_too,
+        Listeners, //
+    },
     logic::audience::{
         self,
         Audience, //
@@ -46,6 +49,7 @@ use crate::{
         softirq::Softirq, //
     },
     port::Port,
+    spaces::Spaces,
     sync::work::{
         cond_resched,
         Work,
@@ -78,6 +82,8 @@ pub(crate) struct Flood {
     pub(crate) slaves: DeviceList<Ipvlan>,
     /// What they listen to.
     pub(crate) listeners: Listeners,
+    /// Where they run.
+    pub(crate) spaces: Spaces,
     master: DeviceRef,
     queue: SkbQueue<Origin>,
     /// Frames from the wire that were lost, until the worker counts them on the slaves that listen.
@@ -101,6 +107,7 @@ impl Flood {
         Ok(Self {
             slaves: DeviceList::new(),
             listeners: Listeners::new(seed)?,
+            spaces: Spaces::new(),
             master,
             queue: SkbQueue::new(QUEUE_BYTES)?,
             losses: Losses::new()?,
@@ -186,11 +193,12 @@ impl Flood {
             Audience::Concerned { owners, but } => {
                 let [first, second] = owners;
                 owners.into_iter().flatten().for_each(&mut give);
-                if self.listeners.any_to_all() {
+                if self.listeners.takes_walk(audience, frame.bit) {
                     let known = [first, second, but];
                     self.slaves
                         .iter(&cx.rcu)
-                        .filter(|slave| slave.filter.is_full() && !known.contains(&Some(*slave)))
+                        .filter(|slave| hears_too(slave, first, frame.bit))
+                        .filter(|slave| !known.contains(&Some(*slave)))
                         .for_each(give);
                 }
             }

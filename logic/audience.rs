@@ -26,9 +26,10 @@ pub enum Audience<S> {
         /// Whoever sent it before the switch sent it back.
         but: Option<S>,
     },
-    /// Those whom it concerns, no slave twice, and all that listen to everything.
+    /// Those whom it concerns, no slave twice; all that listen to everything; and those that listen to the group in
+    /// the namespace of the one who is asked, since an address is its namespace's.
     Concerned {
-        /// Whether or not they listen to the group.
+        /// The one who is asked, and the one who has the asker's address, whether or not they listen to the group.
         owners: [Option<S>; 2],
         /// As above.
         but: Option<S>,

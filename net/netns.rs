@@ -31,6 +31,11 @@ impl Net {
         ptr::eq(self, other)
     }
 
+    /// A number that no other namespace has while this one lives. Not 0.
+    pub(crate) fn id(&self) -> usize {
+        self.as_ptr().addr()
+    }
+
     /// Whether the current task has CAP_NET_ADMIN in the user namespace that owns this one.
     pub(crate) fn net_admin(&self) -> bool {
         // SAFETY: The namespace is alive; its owner is set when it is made and never changes.

@@ -235,7 +235,7 @@ const SCENARIOS: &[(u32, &str, Row)] = &[
     (
         38,
         "L3S operations taken away under readers (CVE-2025-22103)",
-        Skipped("net/l3mdev.rs takes the operations away only after a grace period in which no reader is left"),
+        Cases(&["l3s.last_slave_goes_under_load"]),
     ),
     (
         39,

@@ -37,6 +37,10 @@ pub const OF_THE_CORE: &[(&str, &str)] = &[
         "the core does not ask for the link's information",
     ),
     (
+        "paged.checksum_from_before_the_packet",
+        "packet sockets refuse it (include/linux/virtio_net.h)",
+    ),
+    (
         "permission.create_without_capability",
         "the core asks for the right before it calls the kind",
     ),

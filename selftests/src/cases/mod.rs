@@ -30,6 +30,7 @@ mod question;
 mod refusal;
 mod routed;
 mod scrub;
+mod shared;
 mod slaac;
 mod state;
 mod stream;
@@ -68,6 +69,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         pmtu::CASES,
         neighbour::CASES,
         question::CASES,
+        shared::CASES,
         hairpin::CASES,
         counters::CASES,
         stream::CASES,

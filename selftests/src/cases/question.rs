@@ -33,19 +33,19 @@ cases! {
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// An address of each family.
-type Addresses = (Ipv4Addr, Ipv6Addr);
+pub type Addresses = (Ipv4Addr, Ipv6Addr);
 
-const EXT: Addresses = (EXT_V4, EXT_V6);
+pub const EXT: Addresses = (EXT_V4, EXT_V6);
 const NOBODY: Addresses = (NOBODY_V4, NOBODY_V6);
 const UNSPECIFIED: Addresses = (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
 
-fn of(slave: &Slave) -> Addresses {
+pub fn of(slave: &Slave) -> Addresses {
     (slave.v4, slave.v6)
 }
 
 /// `asker` asks for the owner of `target`, in a frame that all slaves listen to: a solicitation's own group is mostly the
 /// owner's alone.
-fn question(cx: Cx, from: Mac, asker: Addresses, target: Addresses) -> Vec<u8> {
+pub fn question(cx: Cx, from: Mac, asker: Addresses, target: Addresses) -> Vec<u8> {
     if cx.pick([0; 4], [0u8; 16]).is_ipv4() {
         let sender = (from, asker.0);
         frames::arp(from, frames::BROADCAST, true, sender, ([0; 6], target.0))
@@ -376,10 +376,7 @@ async fn wakes_nobody_else(cx: Cx) -> Result<()> {
 /// With many slaves, some of which have to be looked for if one of them is promiscuous.
 async fn among_many(cx: Cx) -> Result<()> {
     let lan = Lan::new(cx, Mode::L2)?;
-    let ns = cx.netns()?;
-    let slaves = (0..14)
-        .map(|_| lan.slave_in(ns.clone(), |s| s))
-        .collect::<Result<Vec<_>>>()?;
+    let slaves = (0..14).map(|_| lan.slave()).collect::<Result<Vec<_>>>()?;
     let taps = slaves.iter().map(Slave::tap).collect::<Result<Vec<_>>>()?;
     let (wire, d17) = (lan.wire_tap()?, cx.decision(Decision::D17));
     for (nosy, fence) in [

@@ -145,6 +145,8 @@ pub const ROWS: &[(&str, Row)] = &[
             "question.from_the_wire_for_a_slave",
             "question.from_the_wire_for_nobody",
             "question.from_a_slave",
+            "shared.questions_reach_the_namespace",
+            "shared.answered_through_another_slave",
             "neighbour.arp_reply_goes_to_its_target",
         ]),
     ),
