@@ -10,7 +10,7 @@ use crate::ethtool::Ethtool;
 use crate::frames;
 use crate::lan::{Lan, Mode, Slave};
 use crate::netns::Netns;
-use crate::nl::Via;
+use crate::nl::{LinkSpec, VethEnd, Via};
 use crate::packet::{self, Captured, Tap};
 use crate::stream::{tcp, udp_socket};
 use crate::wait;
@@ -23,6 +23,7 @@ cases! {
     "pmtu", Suite::Both;
     sender_learns: EACH, V46;
     icmp_error: EACH, V46;
+    behind_a_router: EACH, V46;
     tcp_goes_through: EACH, V46, 90;
     tcp_goes_through_without_offload: EACH, V46, 90;
     fragmented_where_allowed: EACH, V4;
@@ -148,6 +149,61 @@ async fn sender_learns(cx: Cx) -> Result<()> {
         let (n, _) = tokio::time::timeout(wait::SOON, there.recv_from(&mut buffer)).await??;
         ensure!(n == *size, "{n} bytes arrived instead of {size}");
     }
+    Ok(())
+}
+
+/// A container that routes for another: it is the other that has to learn.
+async fn behind_a_router(cx: Cx) -> Result<()> {
+    let (lan, a, mtu) = narrow(cx)?;
+    for key in ["ipv4/conf/all/forwarding", "ipv6/conf/all/forwarding"] {
+        a.ns.sysctl(key, "1")?;
+    }
+    let inner = cx.netns()?;
+    let end = VethEnd {
+        name: "i1".into(),
+        ns: inner.fd(),
+        mtu: 1500,
+    };
+    a.ns.nl().add_link(&LinkSpec {
+        peer: Some(end),
+        up: true,
+        ..LinkSpec::new("veth", "i0")
+    })?;
+    let near = cx.pick(
+        [10, 9, 0, 1],
+        [0xfd, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+    );
+    let far = cx.pick(
+        [10, 9, 0, 2],
+        [0xfd, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2],
+    );
+    let prefix = cx.host_prefix() / 2;
+    a.ns.nl()
+        .add_addr(a.ns.nl().link("i0")?.index, near, prefix)?;
+    let index = inner.nl().link("i1")?.index;
+    inner.nl().up(index)?;
+    inner.nl().add_addr(index, far, prefix)?;
+    inner
+        .nl()
+        .add_route(lan.ext_ip(), cx.host_prefix(), Via::Gateway(near))?;
+    let own = Udp::new(&inner, SocketAddr::new(lan.ext_ip(), 7), DO)?;
+    let wire = lan.wire_tap()?;
+    own.0.send(&[1; 1400])?;
+    let learnt = cx.decision(Decision::D10);
+    if learnt {
+        wait::until("the inner container's error", || {
+            Ok(own.0.take_error()?.and_then(|e| e.raw_os_error()) == Some(libc::EMSGSIZE))
+        })
+        .await?;
+    }
+    // What fits passes; once it is there, what went before has been dealt with.
+    own.0.send(b"fits")?;
+    wire.expect("the small one on the wire", |f| {
+        frames::addresses(&f.bytes) == Some((far, lan.ext_ip())) && f.bytes.ends_with(b"fits")
+    })
+    .await?;
+    let expected = if learnt { mtu } else { 1500 };
+    ensure!(own.mtu()? == expected, "the MTU is {}", own.mtu()?);
     Ok(())
 }
 
