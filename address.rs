@@ -125,6 +125,20 @@ pub(crate) enum Added {
     Taken,
     /// There was no memory: it is not steered.
     NoMemory,
+    /// The slave has as many as it may: it is not steered.
+    TooMany,
+}
+
+/// The most addresses that each slave of a port may have: 0 for any number.
+#[derive(Clone, Copy)]
+pub(crate) struct Limit(u32);
+
+impl Limit {
+    /// Whether a slave that has `number` addresses may have no more.
+    pub(crate) fn is_reached(self, number: usize) -> bool {
+        // CAST: usize has at least 32 bits here.
+        self.0 != 0 && number >= self.0 as usize
+    }
 }
 
 /// The addresses of one family.
@@ -155,26 +169,41 @@ impl<K: Key> Family<K> {
         Some(&self.table.lookup(&key, rcu)?.slave)
     }
 
-    /// Notes that a slave has an address.
-    pub(crate) fn add(&self, owned: RcuBox<Owned<K>>, rcu: &RcuRead) -> (Added, Advice) {
-        let slave = owned.slave.clone();
+    /// Notes that a slave has an address, unless it has `limit` of them already.
+    pub(crate) fn add(
+        &self,
+        owned: RcuBox<Owned<K>>,
+        limit: Limit,
+        rcu: &RcuRead,
+    ) -> (Added, Advice) {
+        let (key, slave) = (owned.key, owned.slave.clone());
+        // promote_secondaries announces an address again that was there all along.
+        let unless_again = |added| {
+            let again = self
+                .owner(key, rcu)
+                .is_some_and(|owner| owner.dev().is(slave.dev()));
+            if again {
+                Added::Again
+            } else {
+                added
+            }
+        };
         // Counted first: who finds the count at zero need not look for entries.
-        slave.addresses.fetch_add(1, Relaxed);
-        let result = self.table.insert(owned);
-        if result.is_err() {
-            slave.addresses.fetch_sub(1, Relaxed);
-        }
+        let before = slave.addresses.fetch_add(1, Relaxed);
+        let result = if limit.is_reached(before) {
+            Err(Added::TooMany)
+        } else {
+            self.table.insert(owned).map_err(|error| match error {
+                InsertError::Taken(_) => Added::Taken,
+                InsertError::NoMemory(_) => Added::NoMemory,
+            })
+        };
         match result {
             Ok(advice) => (Added::New, advice),
-            Err(InsertError::Taken(owned)) => {
-                // promote_secondaries announces an address again that was there all along.
-                let again = self
-                    .owner(owned.key, rcu)
-                    .is_some_and(|owner| owner.dev().is(owned.slave.dev()));
-                let added = if again { Added::Again } else { Added::Taken };
-                (added, Advice::None)
+            Err(added) => {
+                slave.addresses.fetch_sub(1, Relaxed);
+                (unless_again(added), Advice::None)
             }
-            Err(InsertError::NoMemory(_)) => (Added::NoMemory, Advice::None),
         }
     }
 
@@ -219,6 +248,8 @@ impl<K: Key> Family<K> {
 pub(crate) struct Addresses {
     /// Addresses that slaves got and that are not steered to them, since others have them.
     unsteered: Atomic<u64>,
+    /// [`Limit`], which does not concern the addresses that are there when it is set.
+    limit: Marked<u32>,
     /// IPv4.
     pub(crate) v4: Family<V4>,
     /// IPv6.
@@ -230,9 +261,25 @@ impl Addresses {
     pub(crate) fn new(seed: [u64; 4]) -> Result<Self> {
         Ok(Self {
             unsteered: Atomic::new(0),
+            limit: Marked::new(0),
             v4: Family::new(Seed::new(seed))?,
             v6: Family::new(Seed::new(seed))?,
         })
+    }
+
+    /// The most addresses that each slave may have, 0 for any number.
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit.read()
+    }
+
+    /// Sets it. Addresses beyond it that are there already stay.
+    pub(crate) fn set_limit(&self, number: u32) {
+        self.limit.write(number);
+    }
+
+    /// The same, to be asked.
+    pub(crate) fn most(&self) -> Limit {
+        Limit(self.limit())
     }
 
     /// Counts an address that is not steered; returns how many there were.

@@ -61,7 +61,8 @@ use crate::{
 use kernel::{
     alloc::Flags,
     fmt,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::Relaxed, //
 };
 
 /// The listener on all chains.
@@ -197,13 +198,26 @@ impl FamilyOf for V6 {
 fn validate<K: FamilyOf>(key: K, slave: &Slave, dev: &NetDevice, extack: ExtAck<'_>) -> Answer {
     let rcu = RcuRead::lock();
     let port = slave.port();
-    if let Some(owner) = K::family(&port.addresses).owner(key, &rcu) {
-        if !owner.dev().is(dev) {
+    match K::family(&port.addresses).owner(key, &rcu) {
+        // The same address with another prefix is none more.
+        Some(owner) if owner.dev().is(dev) => {}
+        Some(_) => {
             extack.set(
                 c"Address already assigned to another slave of this master: remove it there first",
             );
             return Answer::Error(EADDRINUSE);
         }
+        None if port
+            .addresses
+            .most()
+            .is_reached(slave.addresses.load(Relaxed)) =>
+        {
+            extack.set(
+                c"The slave has as many addresses as its port allows: remove one, or raise max_addrs",
+            );
+            return Answer::Error(ENOSPC);
+        }
+        None => {}
     }
     if master_has_priority() && key.on(port.master(), &rcu) {
         extack.set(
@@ -224,7 +238,7 @@ fn came<K: FamilyOf>(key: K, dev: &NetDevice, flags: Flags) {
     let rcu = RcuRead::lock();
     let port = slave.port();
     let (added, advice) = match owned {
-        Ok(owned) => K::family(&port.addresses).add(owned, &rcu),
+        Ok(owned) => K::family(&port.addresses).add(owned, port.addresses.most(), &rcu),
         Err(_) => (Added::NoMemory, Advice::None),
     };
     port.follow(advice);
@@ -235,6 +249,16 @@ fn came<K: FamilyOf>(key: K, dev: &NetDevice, flags: Flags) {
             if ratelimit() {
                 pr_warn!(
                     "{}: {} belongs to another slave, which keeps its packets (unsteered so far: {count})\n",
+                    dev.name(),
+                    Text(key)
+                );
+            }
+        }
+        Added::TooMany => {
+            let count = port.addresses.count_unsteered();
+            if ratelimit() {
+                pr_warn!(
+                    "{}: {} is one address more than max_addrs, and not steered (unsteered so far: {count})\n",
                     dev.name(),
                     Text(key)
                 );

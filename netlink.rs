@@ -53,6 +53,8 @@ const IFLA_IPVLAN_FLAGS: usize = 2;
 /// Our own attributes begin at 32, out of the way of those that in-tree ipvlan may get: the most memory in bytes (u32)
 /// that broadcast and multicast frames of the port may hold while they wait to be distributed.
 const IFLA_IPVLAN_RS_QUEUE_BYTES: usize = 32;
+/// The most addresses that each slave of the port may have (u32), 0 for any number.
+const IFLA_IPVLAN_RS_MAX_ADDRS: usize = 33;
 
 /// The least that makes sense there: room for a few of the largest frames.
 const QUEUE_BYTES_MIN: u32 = 256 << 10;
@@ -61,14 +63,16 @@ const QUEUE_BYTES_MIN: u32 = 256 << 10;
 pub(crate) struct Asked {
     settings: Request,
     queue_bytes: Option<u32>,
+    max_addrs: Option<u32>,
 }
 
 /// The attributes of the kind.
-const POLICY: [AttrType; 33] = {
-    let mut policy = [AttrType::None; 33];
+const POLICY: [AttrType; 34] = {
+    let mut policy = [AttrType::None; 34];
     policy[IFLA_IPVLAN_MODE] = AttrType::U16;
     policy[IFLA_IPVLAN_FLAGS] = AttrType::U16;
     policy[IFLA_IPVLAN_RS_QUEUE_BYTES] = AttrType::U32;
+    policy[IFLA_IPVLAN_RS_MAX_ADDRS] = AttrType::U32;
     policy
 };
 
@@ -165,6 +169,7 @@ impl LinkKind for Ipvlan {
         Ok(Asked {
             settings: Request { mode, isolation },
             queue_bytes,
+            max_addrs: data.u32(IFLA_IPVLAN_RS_MAX_ADDRS),
         })
     }
 
@@ -215,7 +220,7 @@ impl LinkKind for Ipvlan {
         if !port.master().net(rtnl).net_admin() {
             return Err(extack.refuse(
                 EPERM,
-                c"Mode and flags belong to the port: CAP_NET_ADMIN is needed in its master's namespace",
+                c"These belong to the port: CAP_NET_ADMIN is needed in its master's namespace",
             ));
         }
         change(port, &request, extack, rtnl)
@@ -229,7 +234,8 @@ impl LinkKind for Ipvlan {
         let settings = slave.port().settings();
         out.u16(IFLA_IPVLAN_MODE, settings.mode.to_attr())?;
         out.u16(IFLA_IPVLAN_FLAGS, settings.isolation.to_attr())?;
-        out.u32(IFLA_IPVLAN_RS_QUEUE_BYTES, slave.port().flood.limit())
+        out.u32(IFLA_IPVLAN_RS_QUEUE_BYTES, slave.port().flood.limit())?;
+        out.u32(IFLA_IPVLAN_RS_MAX_ADDRS, slave.port().addresses.limit())
     }
 
     fn link_device(slave: &Slave) -> &NetDevice {
@@ -242,6 +248,9 @@ fn change(port: &Port, request: &Asked, extack: ExtAck<'_>, rtnl: &Rtnl) -> Resu
     port.change(port.settings().apply(request.settings), extack, rtnl)?;
     if let Some(bytes) = request.queue_bytes {
         port.flood.set_limit(bytes);
+    }
+    if let Some(number) = request.max_addrs {
+        port.addresses.set_limit(number);
     }
     Ok(())
 }

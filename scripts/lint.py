@@ -210,6 +210,36 @@ def rule_denied(module, _files):
                     yield f"{s.path}: does not deny clippy::{lint}"
 
 
+def rule_orderings(module, _files):
+    """the tables of memory ordering name the loom models that there are, and all of them"""
+    models = Path("host/tests/loom.rs")
+    if not models.is_file():
+        yield "host/tests/loom.rs is missing"
+        return
+    there = set(re.findall(r"#\[test\]\s*fn (\w+)", models.read_text(encoding="utf-8")))
+    named, rows = set(), 0
+    for s in module:
+        if s.layer != "sync":
+            continue
+        for number, line in enumerate(s.lines, 1):
+            cells = [cell.strip() for cell in line.split("|")[1:-1]] if line.startswith("//! |") else []
+            if len(cells) < 2 or set(cells[0]) == {"-"} or cells[-1].startswith("model"):
+                continue
+            rows += 1
+            names = set(re.findall(r"`(\w+)`", cells[-1]))
+            for name in names - there:
+                yield f"{s.path}:{number}: there is no model {name}"
+            if not names and not re.match(r"none: \w|the lock of all models", cells[-1]):
+                yield f"{s.path}:{number}: no model, and no reason why"
+            if len(re.findall(r"`\w", cells[0] + cells[1])) < 1 and "[`" not in cells[0] + cells[1]:
+                yield f"{s.path}:{number}: no function is named"
+            named |= names
+    if not rows:
+        yield "no table of memory ordering in sync/"
+    for name in sorted(there - named):
+        yield f"host/tests/loom.rs: {name} is in no row of a table"
+
+
 def rule_spdx(_module, files):
     """every file names its licence"""
     for path in files:
@@ -240,7 +270,7 @@ def rule_panic(symbols):
 def main():
     files = [f for f in sys.stdin.read().split("\0") if f and Path(f).is_file() and not Path(f).is_symlink()]
     module = [Source(f) for f in files if re.fullmatch(r"(?:(?:logic|sync|net|sys)/.*|[^/]+)\.rs", f)]
-    rules = [rule_unsafe, rule_forbid, rule_safety, rule_raw, rule_arrows, rule_words, rule_denied, rule_spdx, rule_length]
+    rules = [rule_unsafe, rule_forbid, rule_safety, rule_raw, rule_arrows, rule_words, rule_denied, rule_orderings, rule_spdx, rule_length]
     results = [(rule.__doc__, list(rule(module, files))) for rule in rules]
     if len(sys.argv) == 3 and sys.argv[1] == "--symbols":
         symbols = [line.split()[-1] for line in Path(sys.argv[2]).read_text().splitlines() if line.strip()]

@@ -42,9 +42,12 @@ pub(super) fn table_lock<T>(value: T) -> Result<Lock<T>, AllocError> {
     Lock::new(value, c"Table::state", static_lock_class!())
 }
 
-/// For allocations that must not sleep. Small, so that failing is no catastrophe and not worth a warning.
+/// For allocations that must not sleep, charged as below. Small, so that failing is no catastrophe and not worth a
+/// warning.
 pub(super) fn atomic() -> Flags {
-    kernel::alloc::flags::GFP_ATOMIC | kernel::alloc::flags::__GFP_NOWARN
+    use kernel::alloc::flags::*;
+
+    GFP_ATOMIC | __GFP_NOWARN | (GFP_KERNEL_ACCOUNT & !GFP_KERNEL)
 }
 
 /// For allocations in process context, charged to the cgroup of the task at work.

@@ -20,14 +20,16 @@
 //!
 //! Writers hold one lock and are ordered by it. Readers hold nothing but RCU:
 //!
-//! | store, under the lock | load, by a reader | what it orders |
-//! |---|---|---|
-//! | release of a slot: `Line::put` from [`Table::insert`] | dependent load of the slot: `Line::entry` | the entry's bytes, written before |
-//! | release of a link: `Line::put` | dependent load of the link: `Line::next` | the overflow line with the entry in it |
-//! | release of the table's word: the end of [`Table::resize`] | dependent load of the word: [`Table::lookup`] | all slots, tags and links of the new array |
-//! | relaxed store of the tags | relaxed load of the tags | nothing: a reader that misses the tag came before the insertion, and one that sees it still loads the slot |
-//! | null into a slot: [`Table::remove_if`], then the drop of the box | the slot, and the entry until the end of the section | a grace period: whoever loaded the old pointer is waited for |
-//! | the table's word, then `wait_for_readers` | the word, and the old array until the end of the section | a grace period, as above |
+//! | store, under the lock | load, by a reader | what it orders | model in `host/tests/loom.rs` |
+//! |---|---|---|---|
+//! | release of a slot: `Line::put` from [`Table::insert`] | dependent load of the slot: `Line::entry` | the entry's bytes, written before | `lookup_during_first_insert`, `lookup_during_replacement` |
+//! | release of a link: `Line::put` | dependent load of the link: `Line::next` | the overflow line with the entry in it | `lookup_during_insert`, `lookup_and_insert_during_resize` |
+//! | release of the table's word: the end of [`Table::resize`] | dependent load of the word: [`Table::lookup`] | all slots, tags and links of the new array | `lookup_during_resize`, `lookup_and_insert_during_resize` |
+//! | relaxed store of the tags: `Line::set` | relaxed load of the tags: `Line::candidates` | nothing: a reader that misses the tag came before the insertion, and one that sees it still loads the slot | `lookup_during_insert`, `lookup_during_replacement` |
+//! | null into a slot: [`Table::remove_if`], then the drop of the box | the slot, and the entry until the end of the section: [`Table::lookup`] | a grace period: whoever loaded the old pointer is waited for | `lookup_during_removal`, `lookup_and_removal_during_resize` |
+//! | null into each slot of an owner: [`Table::retain`], then the drop of the boxes and of the owner | the slot, the entry and its owner until the end of the section: [`Table::lookup`] | a grace period: an entry's reference keeps the owner | `lookup_during_an_owners_removal`, `owners_removal_during_resize` |
+//! | the table's word, then `wait_for_readers`: [`Table::resize`] | the word, and the old array until the end of the section: [`Table::lookup`] | a grace period, as above | `lookup_during_resize` |
+//! | the array, its copy and the number of entries: all writers | the same, by the next writer: `Lock::lock` | the lock's own acquire and release | `insert_during_resize`, `removal_during_resize`, `resize_during_resize` |
 //!
 //! "Dependent" is the address dependency that the kernel's memory model honours after a marked load; the host build,
 //! whose language has no such ordering, uses acquire.
@@ -38,7 +40,8 @@
 //! the entry's own grace period waits for them.
 //!
 //! `host/tests/loom.rs` checks this against all interleavings of a few operations; each of the orderings and grace
-//! periods above, when weakened, makes a model there fail.
+//! periods above, when weakened, makes a model of its row fail. `scripts/lint` holds the names in the last column against
+//! the models that there are. What the other parts of `sync/` order is in the table of its own documentation.
 
 // The same file is compiled into the crate of the host tests, and is more general than its present user.
 #![allow(dead_code, unreachable_pub)]

@@ -230,6 +230,23 @@ fn lookup_and_removal_during_resize() {
     });
 }
 
+/// A reader, an insertion that needs another line, and a resize at once: what was there is found, and what came stays.
+#[test]
+fn lookup_and_insert_during_resize() {
+    check(3, &[0, 1, 4], |table| {
+        let resizer = spawn(table, |table| assert!(table.resize().is_ok()));
+        let reader = spawn(table, |table| found(table, [5, 0, 5]));
+
+        insert(table, 5);
+        let [first, other, again] = reader.join().unwrap();
+        assert!(other, "an entry that stays was missed");
+        assert!(again || !first, "an entry vanished");
+        resizer.join().unwrap();
+        assert_eq!(found(table, [0, 1, 4, 5]), [true; 4]);
+        assert_eq!(table.audit().entries, 4);
+    });
+}
+
 /// Two who are told to resize: one does it, the other leaves, and the size fits in the end.
 #[test]
 fn resize_during_resize() {
@@ -240,5 +257,124 @@ fn resize_during_resize() {
         resizer.join().unwrap();
         assert_eq!(table.audit().buckets, 8);
         assert_eq!(found(table, [0, 1, 4]), [true; 3]);
+    });
+}
+
+/// What entries point to, as addresses to the slave that has them: counted, and gone with the last reference.
+struct Owner(UnsafeCell<u32>);
+
+// SAFETY: Written before it is shared and when it is dropped; that no reader meets a write is what is tested.
+unsafe impl Sync for Owner {}
+// SAFETY: As above.
+unsafe impl Send for Owner {}
+
+impl Owner {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(UnsafeCell::new(ALIVE)))
+    }
+
+    fn touch(&self) {
+        // SAFETY: loom checks that there is no writer.
+        self.0.with(|body| assert_eq!(unsafe { *body }, ALIVE));
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // SAFETY: loom checks that there is no reader.
+        self.0.with_mut(|body| unsafe { *body = 0 });
+    }
+}
+
+struct Owned {
+    key: u8,
+    owner: Arc<Owner>,
+}
+
+impl Entry for Owned {
+    type Key = u8;
+    type Seed = ();
+
+    fn key(&self) -> u8 {
+        self.key
+    }
+
+    fn hash(key: &u8, _seed: &()) -> u32 {
+        Item::hash(key, &())
+    }
+}
+
+/// Keys 0 and 1 are the leaving owner's, 4 another's.
+fn with_two_owners(
+    preemptions: usize,
+    body: impl Fn(&Arc<Table<Owned>>, Arc<Owner>) + Send + Sync + 'static,
+) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 20_000;
+    builder.check(move || {
+        platform::bury();
+        let table = Arc::new(Table::new(()).expect("there is memory"));
+        let (leaving, other) = (Owner::new(), Owner::new());
+        for (key, owner) in [(0, &leaving), (1, &leaving), (4, &other)] {
+            let owner = owner.clone();
+            assert!(table.insert(RcuBox::new(Owned { key, owner })).is_ok());
+        }
+        drop(other);
+        body(&table, leaving);
+        drop(table);
+        barrier();
+    });
+}
+
+/// Looks a key up and uses its owner until the end of the section, as the packet path does.
+fn used(table: &Table<Owned>, key: u8) -> bool {
+    let rcu = RcuRead::lock();
+    let owned = table.lookup(&key, &rcu);
+    owned.inspect(|owned| owned.owner.touch()).is_some()
+}
+
+/// All of an owner's entries go, then its last reference, as when a slave is deleted; the owner is dropped after its
+/// readers, and while another's are found.
+fn leave(table: &Table<Owned>, leaving: Arc<Owner>) {
+    let _ = table.retain(|owned| !Arc::ptr_eq(&owned.owner, &leaving));
+    drop(leaving);
+    barrier();
+    assert_eq!([0, 1, 4].map(|key| used(table, key)), [false, false, true]);
+}
+
+/// A slave is removed while a packet for it, and one for another, are on their way.
+#[test]
+fn lookup_during_an_owners_removal() {
+    with_two_owners(4, |table, leaving| {
+        let reader = {
+            let table = table.clone();
+            thread::spawn(move || [1, 4, 1].map(|key| used(&table, key)))
+        };
+
+        leave(table, leaving);
+        let [first, other, again] = reader.join().unwrap();
+        assert!(other, "another's entry was lost");
+        assert!(first || !again, "a removed entry came back");
+    });
+}
+
+/// A slave is removed while the table is resized and a packet for it is on its way.
+#[test]
+fn owners_removal_during_resize() {
+    with_two_owners(2, |table, leaving| {
+        let resizer = {
+            let table = table.clone();
+            thread::spawn(move || assert!(table.resize().is_ok()))
+        };
+        let reader = {
+            let table = table.clone();
+            thread::spawn(move || used(&table, 1))
+        };
+
+        leave(table, leaving);
+        resizer.join().unwrap();
+        reader.join().unwrap();
+        assert_eq!(table.audit().entries, 1);
     });
 }

@@ -40,14 +40,18 @@ pub enum Syntax {
         /// printf format of the text output of each choice, in their order.
         formats: [&'static CStr; 3],
     },
-    /// A u32: a key and a decimal number of bytes, as `queue_bytes 1048576`; a number in JSON.
-    Bytes {
+    /// A u32: a key and a decimal number, as `queue_bytes 1048576`; a number in JSON.
+    Number {
         /// The key, also JSON's.
         key: &'static CStr,
         /// printf format of the text output; `%u` is the number.
         format: &'static CStr,
         /// What the text leaves out, since it needs no saying. JSON has it always.
         default: u32,
+        /// What the number stands for in the usage, as `BYTES`.
+        unit: &'static CStr,
+        /// What it is, as "a number of bytes in decimal digits …".
+        domain: &'static CStr,
     },
 }
 
@@ -65,7 +69,7 @@ const fn choice(word: &'static CStr, value: u16) -> Choice {
 }
 
 /// Number of options.
-pub const COUNT: usize = 3;
+pub const COUNT: usize = 4;
 
 /// All options, in the order of their attributes in a message and of their output.
 pub static OPTIONS: [Opt; COUNT] = [
@@ -90,10 +94,22 @@ pub static OPTIONS: [Opt; COUNT] = [
     },
     Opt {
         attr: 32, // IFLA_IPVLAN_RS_QUEUE_BYTES
-        syntax: Syntax::Bytes {
+        syntax: Syntax::Number {
             key: c"queue_bytes",
             format: c"queue_bytes %u ",
             default: 8 << 20,
+            unit: c"BYTES",
+            domain: c"a number of bytes in decimal digits, below 4294967296",
+        },
+    },
+    Opt {
+        attr: 33, // IFLA_IPVLAN_RS_MAX_ADDRS
+        syntax: Syntax::Number {
+            key: c"max_addrs",
+            format: c"max_addrs %u ",
+            default: 0,
+            unit: c"NUMBER",
+            domain: c"a number of addresses in decimal digits, below 4294967296",
         },
     },
 ];
@@ -102,7 +118,7 @@ impl Opt {
     /// The word that the option begins with; none if it is a word alone.
     fn key(&self) -> Option<&'static CStr> {
         match self.syntax {
-            Syntax::Keyed { key, .. } | Syntax::Bytes { key, .. } => Some(key),
+            Syntax::Keyed { key, .. } | Syntax::Number { key, .. } => Some(key),
             Syntax::Bare { .. } => None,
         }
     }
@@ -114,7 +130,7 @@ impl Opt {
                 let choice = choices.iter().find(|choice| choice.word == word)?;
                 Some(Value::U16(choice.value))
             }
-            Syntax::Bytes { .. } => decimal(word).map(Value::U32),
+            Syntax::Number { .. } => decimal(word).map(Value::U32),
         }
     }
 }
@@ -259,10 +275,11 @@ pub fn show(opt: &Opt, payload: &[u8]) -> Option<Field> {
                 format,
             })
         }
-        Syntax::Bytes {
+        Syntax::Number {
             key,
             format,
             default,
+            ..
         } => {
             let number = u32::from_ne_bytes(payload.try_into().ok()?);
             Some(Field::Number {
@@ -286,7 +303,7 @@ fn put_values(opt: &Opt, put: &mut impl FnMut(&CStr)) {
                 put(choice.word);
             }
         }
-        Syntax::Bytes { .. } => put(c"BYTES"),
+        Syntax::Number { unit, .. } => put(unit),
     }
 }
 
@@ -297,7 +314,7 @@ fn put_domain(opt: &Opt, put: &mut impl FnMut(&CStr)) {
             put(c"one of: ");
             put_values(opt, put);
         }
-        Syntax::Bytes { .. } => put(c"a number of bytes in decimal digits, below 4294967296"),
+        Syntax::Number { domain, .. } => put(domain),
     }
 }
 
@@ -319,6 +336,8 @@ pub fn put_usage(put: &mut impl FnMut(&CStr)) {
     put(c"What is not given stays as it is; a master's first slave starts with l3 bridge.\n");
     put(c"queue_bytes is the most memory that broadcast and multicast frames hold while they\n");
     put(c"wait to be distributed: 262144 or more; a master's first slave starts with 8388608.\n");
+    put(c"max_addrs is the most addresses that each slave may have, 0 for any number; a\n");
+    put(c"master's first slave starts with 0.\n");
 }
 
 /// Hands the message of a refusal to `put`, piece by piece, ending in a newline or in the usage.

@@ -14,7 +14,7 @@ use std::{env, fs, panic};
 const MODES: [&str; 3] = ["l2", "l3", "l3s"];
 const FLAGS: [&str; 3] = ["bridge", "private", "vepa"];
 const USAGE: &str = "Usage: ... ipvlan_rs [ mode { l2 | l3 | l3s } ] [ private | vepa | bridge ] \
-                     [ queue_bytes BYTES ]\n";
+                     [ queue_bytes BYTES ] [ max_addrs NUMBER ]\n";
 
 /// The `ip` of one system, the plugin, and the probe around it.
 struct Ip {
@@ -138,9 +138,13 @@ fn mode_and_flags(mode: u16, flags: u16) -> Vec<u8> {
     [attr(1, &mode.to_ne_bytes()), attr(2, &flags.to_ne_bytes())].concat()
 }
 
-/// The module's own attribute, which in-tree ipvlan has not.
+/// The module's own attributes, which in-tree ipvlan has not.
 fn queue_bytes(bytes: u32) -> Vec<u8> {
     attr(32, &bytes.to_ne_bytes())
+}
+
+fn max_addrs(number: u32) -> Vec<u8> {
+    attr(33, &number.to_ne_bytes())
 }
 
 /// A kernel's RTM_NEWLINK message about one device.
@@ -240,8 +244,8 @@ const CASES: &[Case] = &[
             let run = ip.add("ipvlan_rs queue_bytes 1048577");
             let bytes = [8, 0, 32, 0, 1, 0, 16, 0];
             assert_eq!(linkinfo(&run), ("ipvlan_rs", Some(&bytes[..])));
-            let run = ip.add("ipvlan_rs queue_bytes 4294967295 private mode l2");
-            let data = [mode_and_flags(0, 1), queue_bytes(u32::MAX)].concat();
+            let run = ip.add("ipvlan_rs max_addrs 9 queue_bytes 4294967295 private mode l2");
+            let data = [mode_and_flags(0, 1), queue_bytes(u32::MAX), max_addrs(9)].concat();
             assert_eq!(linkinfo(&run), ("ipvlan_rs", Some(&data[..])));
         },
     ),
@@ -296,6 +300,10 @@ const CASES: &[Case] = &[
             };
             let plain = ip.show("-d", "ipvlan_rs", &mode_and_flags(0, 0));
             assert_eq!(show(8_388_608), plain);
+            let data = [mode_and_flags(0, 0), max_addrs(9)].concat();
+            let limited = ip.show("-d", "ipvlan_rs", &data);
+            let text = "mode l2 bridge max_addrs 9 ";
+            assert_eq!(limited, plain.replace("mode l2 bridge ", text));
             for bytes in [262_144, 8_388_607, u32::MAX] {
                 let text = format!("mode l2 bridge queue_bytes {bytes} ");
                 assert_eq!(show(bytes), plain.replace("mode l2 bridge ", &text));
@@ -332,7 +340,8 @@ const CASES: &[Case] = &[
                 attr(1, &[1]),
                 attr(2, &[0, 0, 0, 0]),
                 attr(32, &[1, 0]),
-                attr(33, &[1, 0, 0, 0]),
+                attr(33, &[1, 0]),
+                attr(34, &[1, 0, 0, 0]),
                 attr(40, &[1, 0]),
             ]
             .concat();

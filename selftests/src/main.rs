@@ -40,13 +40,14 @@ mod regressions;
 mod rows;
 mod run;
 mod stream;
+mod tenant;
 mod vnet;
 mod wait;
 mod walk;
 
 fn main() -> std::process::ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(cases::permission::TENANT) {
-        return match cases::permission::tenant_main() {
+    if std::env::args().nth(1).as_deref() == Some(tenant::TENANT) {
+        return match tenant::tenant_main() {
             Ok(()) => std::process::ExitCode::SUCCESS,
             Err(e) => {
                 println!("-1 {e:#}");

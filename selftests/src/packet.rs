@@ -60,6 +60,11 @@ impl Tap {
         Self::open(ns, 0, protocol, false)
     }
 
+    /// As above, of one link.
+    pub fn at_the_stack_of(ns: &Netns, index: u32, protocol: i32) -> Result<Tap> {
+        Self::open(ns, index, protocol, false)
+    }
+
     /// As [`Tap::new`], past the link's qdisc (PACKET_QDISC_BYPASS).
     pub fn bypassing(ns: &Netns, index: u32) -> Result<Tap> {
         Self::open(ns, index, libc::ETH_P_ALL, true)

@@ -27,7 +27,7 @@ fn nothing_given_sends_nothing() {
 #[test]
 fn modes_have_the_numbers_of_the_uapi() {
     for (word, number) in [(c"l2", 0), (c"l3", 1), (c"l3s", 2)] {
-        let request = [Some(Value::U16(number)), None, None];
+        let request = [Some(Value::U16(number)), None, None, None];
         assert_eq!(accepted(&[c"mode", word]), request);
     }
 }
@@ -35,7 +35,10 @@ fn modes_have_the_numbers_of_the_uapi() {
 #[test]
 fn flags_have_the_numbers_of_the_uapi() {
     for (word, number) in [(c"bridge", 0), (c"private", 1), (c"vepa", 2)] {
-        assert_eq!(accepted(&[word]), [None, Some(Value::U16(number)), None]);
+        assert_eq!(
+            accepted(&[word]),
+            [None, Some(Value::U16(number)), None, None]
+        );
     }
 }
 
@@ -47,8 +50,11 @@ fn bytes_are_any_u32_in_decimal() {
         (c"0262144", 262_144),
         (c"4294967295", u32::MAX),
     ] {
-        let request = [None, None, Some(Value::U32(number))];
+        let number = Some(Value::U32(number));
+        let request = [None, None, number, None];
         assert_eq!(accepted(&[c"queue_bytes", word]), request);
+        let request = [None, None, None, number];
+        assert_eq!(accepted(&[c"max_addrs", word]), request);
     }
 }
 
@@ -72,6 +78,8 @@ fn bytes_are_nothing_else() {
     ] {
         let refusal = Refusal::Value(&OPTIONS[2], word);
         assert_eq!(parse([c"queue_bytes", word]), Err(refusal));
+        let refusal = Refusal::Value(&OPTIONS[3], word);
+        assert_eq!(parse([c"max_addrs", word]), Err(refusal));
     }
 }
 
@@ -82,6 +90,7 @@ fn order_is_free() {
         Some(Value::U16(1)),
         Some(Value::U16(2)),
         Some(Value::U32(500_000)),
+        None,
     ];
     assert_eq!(accepted(&words), request);
     let [mode, l3, vepa, queue_bytes, bytes] = words;
@@ -119,7 +128,7 @@ fn a_word_is_not_a_key() {
 
 #[test]
 fn a_repetition_is_refused_even_with_the_same_value() {
-    let [mode, flags, queue] = &OPTIONS;
+    let [mode, flags, queue, limit] = &OPTIONS;
     assert_eq!(
         parse([c"mode", c"l2", c"mode", c"l2"]),
         Err(Refusal::Repeated(mode, c"l2"))
@@ -139,6 +148,10 @@ fn a_repetition_is_refused_even_with_the_same_value() {
     assert_eq!(
         parse([c"queue_bytes", c"300000", c"queue_bytes", c"400000"]),
         Err(Refusal::Repeated(queue, c"400000"))
+    );
+    assert_eq!(
+        parse([c"max_addrs", c"3", c"max_addrs", c"3"]),
+        Err(Refusal::Repeated(limit, c"3"))
     );
 }
 
@@ -170,6 +183,11 @@ fn refusals_name_the_word_and_the_choices() {
          only a number of bytes in decimal digits, below 4294967296\n"
     );
     assert_eq!(
+        refused(&[c"max_addrs", c"many"]),
+        "ipvlan_rs: \"max_addrs\" cannot be \"many\", \
+         only a number of addresses in decimal digits, below 4294967296\n"
+    );
+    assert_eq!(
         refused(&[c"queue_bytes", c"1", c"queue_bytes", c"2"]),
         "ipvlan_rs: \"2\": only one \"queue_bytes\" can be given\n"
     );
@@ -183,17 +201,19 @@ fn refusals_name_the_word_and_the_choices() {
 #[test]
 fn usage_lists_every_option() {
     let first = "Usage: ... ipvlan_rs [ mode { l2 | l3 | l3s } ] [ private | vepa | bridge ] \
-                 [ queue_bytes BYTES ]\n";
+                 [ queue_bytes BYTES ] [ max_addrs NUMBER ]\n";
     assert!(usage().starts_with(first), "{}", usage());
 }
 
 #[test]
 fn usage_gives_the_default_that_output_leaves_out() {
-    let Syntax::Bytes { default, .. } = OPTIONS[2].syntax else {
-        panic!("not a number: {:?}", OPTIONS[2]);
-    };
-    let want = format!("starts with {default}.\n");
-    assert!(usage().ends_with(&want), "{}", usage());
+    for opt in &OPTIONS {
+        let Syntax::Number { default, .. } = opt.syntax else {
+            continue;
+        };
+        let want = format!("starts with {default}.\n");
+        assert!(usage().contains(&want), "{}", usage());
+    }
 }
 
 fn shown(attr: usize, value: u16) -> Option<Field> {
@@ -245,10 +265,26 @@ fn bytes_are_in_the_text_unless_they_are_the_default() {
 }
 
 #[test]
+fn a_limit_is_in_the_text_if_there_is_one() {
+    let shown = |value: u32| match show(&OPTIONS[3], &value.to_ne_bytes()) {
+        Some(Field::Number {
+            key,
+            number,
+            in_text,
+            ..
+        }) => (key, number, in_text),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(shown(0), (c"max_addrs", 0, false));
+    assert_eq!(shown(1), (c"max_addrs", 1, true));
+    assert_eq!(shown(u32::MAX), (c"max_addrs", u32::MAX, true));
+}
+
+#[test]
 fn only_the_right_length_is_shown() {
     for opt in &OPTIONS {
         let right = match opt.syntax {
-            Syntax::Bytes { .. } => 4,
+            Syntax::Number { .. } => 4,
             Syntax::Keyed { .. } | Syntax::Bare { .. } => 2,
         };
         for len in (0..10).filter(|len| *len != right) {

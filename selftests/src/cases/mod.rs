@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The cases, by topic.
 
+mod abuse;
 mod address;
 mod bare;
 mod bench;
@@ -79,6 +80,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         failover::CASES,
         upheaval::CASES,
         permission::CASES,
+        abuse::CASES,
         unload::CASES,
         parameter::CASES,
     ]

@@ -4,12 +4,8 @@
 use crate::cases;
 use crate::cx::{Cx, Kind, Suite, ANY, EACH};
 use crate::lan::{Lan, Mode, PRIVATE};
-use crate::netns::Netns;
-use crate::nl::{LinkSpec, Nl, Refusal};
-use anyhow::{bail, ensure, Context, Result};
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
+use crate::tenant::Tenant;
+use anyhow::{ensure, Context, Result};
 
 cases! {
     "permission", Suite::Both;
@@ -17,126 +13,6 @@ cases! {
     nested_slave_of_a_tenant: EACH, ANY;
     create_without_capability: EACH, ANY;
     time_stamps_of_the_hardware: EACH, ANY;
-}
-
-/// The argument that makes this program a tenant; see [`tenant_main`].
-pub const TENANT: &str = "tenant";
-
-/// A process of its own, since only a process with a single thread can make a user namespace.
-struct Tenant {
-    child: Child,
-    ns: Netns,
-}
-
-impl Tenant {
-    fn new() -> Result<Tenant> {
-        let mut child = Command::new("/proc/self/exe")
-            .arg(TENANT)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("starting the tenant")?;
-        let mut tenant_says = String::new();
-        BufReader::new(child.stdout.as_mut().context("no pipe")?).read_line(&mut tenant_says)?;
-        ensure!(tenant_says == "ready\n", "the tenant said {tenant_says:?}");
-        let ns = Netns::at(File::open(format!("/proc/{}/ns/net", child.id()))?)?;
-        Ok(Tenant { child, ns })
-    }
-
-    /// Has the tenant do one thing; its answer as the kernel gave it.
-    fn ask(&mut self, words: &str) -> Result<crate::nl::Answer> {
-        writeln!(self.child.stdin.as_mut().context("no pipe")?, "{words}")?;
-        let mut line = String::new();
-        BufReader::new(self.child.stdout.as_mut().context("no pipe")?).read_line(&mut line)?;
-        let (errno, text) = line
-            .trim_end_matches('\n')
-            .split_once(' ')
-            .with_context(|| format!("the tenant said {line:?}"))?;
-        let errno: i32 = errno.parse()?;
-        Ok(if errno == 0 {
-            Ok(text.into())
-        } else {
-            Err(Refusal {
-                errno,
-                text: text.into(),
-            })
-        })
-    }
-}
-
-impl Drop for Tenant {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The tenant's side: makes its namespaces, says "ready", then carries out one request per line.
-pub fn tenant_main() -> Result<()> {
-    use nix::sched::{unshare, CloneFlags};
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)?;
-    let nl = Nl::new()?;
-    println!("ready");
-    for line in std::io::stdin().lines() {
-        let line = line?;
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let kind: &'static str = match words.get(1) {
-            Some(&"ipvlan") => "ipvlan",
-            Some(&"ipvlan_rs") => "ipvlan_rs",
-            _ => bail!("the tenant does not understand {line:?}"),
-        };
-        let answer = match words[..] {
-            ["mode", _, name, mode] => {
-                let index = nl.link(name)?.index;
-                nl.change_link(
-                    index,
-                    &LinkSpec {
-                        mode: Some(mode.parse()?),
-                        ..LinkSpec::new(kind, "")
-                    },
-                )?
-            }
-            ["flags", _, name, bits] => {
-                let index = nl.link(name)?.index;
-                nl.change_link(
-                    index,
-                    &LinkSpec {
-                        flags: Some(bits.parse()?),
-                        ..LinkSpec::new(kind, "")
-                    },
-                )?
-            }
-            ["nest", _, name] => {
-                let link = Some(nl.link(name)?.index);
-                nl.try_add_link(&LinkSpec {
-                    link,
-                    mode: Some(1),
-                    ..LinkSpec::new(kind, "nested")
-                })?
-            }
-            ["netnsid", _, link, id] => nl.try_add_link(&LinkSpec {
-                link: Some(link.parse()?),
-                link_netnsid: Some(id.parse()?),
-                mode: Some(0),
-                ..LinkSpec::new(kind, "stolen")
-            })?,
-            ["stamps", _, name] => {
-                match crate::ethtool::Ethtool::here(name)?.hardware_stamps(true) {
-                    Ok(()) => Ok(String::new()),
-                    Err(e) => Err(Refusal {
-                        errno: e.raw_os_error().unwrap_or(0),
-                        text: String::new(),
-                    }),
-                }
-            }
-            _ => bail!("the tenant does not understand {line:?}"),
-        };
-        match answer {
-            Ok(text) => println!("0 {text}"),
-            Err(refusal) => println!("{} {}", refusal.errno, refusal.text),
-        }
-    }
-    Ok(())
 }
 
 /// Mode and flags are the port's, so that it takes the right over the master's namespace to change them.

@@ -17,7 +17,7 @@ cases! {
 }
 
 /// A router advertisement (RFC 4861 4.2) with one autonomous prefix of 64 bits.
-fn advertisement(lan: &Lan, prefix: Ipv6Addr) -> Vec<u8> {
+pub fn advertisement(lan: &Lan, prefix: Ipv6Addr) -> Vec<u8> {
     let src = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
     let all = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
     // Hop limit, flags, router lifetime 0 (no default route), reachable and retransmission time.
@@ -32,10 +32,10 @@ fn advertisement(lan: &Lan, prefix: Ipv6Addr) -> Vec<u8> {
     frames::icmp6(lan.wire_mac, to, src, all, 255, 134, 0, &body)
 }
 
-const PREFIX: Ipv6Addr = Ipv6Addr::new(0xfd55, 0, 0, 0, 0, 0, 0, 0);
+pub const PREFIX: Ipv6Addr = Ipv6Addr::new(0xfd55, 0, 0, 0, 0, 0, 0, 0);
 
 /// Waits for the address that the slave makes of [`PREFIX`].
-async fn made(slave: &Slave) -> Result<IpAddr> {
+pub async fn made(slave: &Slave) -> Result<IpAddr> {
     let mut found = None;
     wait::until("an address of the router's prefix", || {
         found = slave.ns.nl().addrs(slave.index)?.into_iter().find_map(|a| {

@@ -23,6 +23,8 @@ const IPVLAN_MODE: u16 = 1;
 const IPVLAN_FLAGS: u16 = 2;
 /// Our own: what frames for many slaves may hold in the queue, in bytes.
 pub const QUEUE_BYTES: u16 = 32;
+/// Our own: the most addresses of each slave.
+pub const MAX_ADDRS: u16 = 33;
 
 /// What a link to be created, or a change, carries.
 #[derive(Clone, Default)]
@@ -151,6 +153,7 @@ pub struct Link {
     /// How many attributes IFLA_INFO_DATA had.
     pub data_attributes: usize,
     pub queue_bytes: Option<u32>,
+    pub max_addrs: Option<u32>,
     pub tso_max_size: u32,
     pub gso_max_size: u32,
     pub gso_ipv4_max_size: u32,
@@ -183,6 +186,7 @@ impl Link {
             port_flags: None,
             data_attributes: 0,
             queue_bytes: None,
+            max_addrs: None,
             tso_max_size: 0,
             gso_max_size: 0,
             gso_ipv4_max_size: 0,
@@ -236,9 +240,11 @@ impl Link {
                 for attribute in NlasIterator::new(raw).flatten() {
                     let attribute: NlaBuffer<_> = attribute;
                     self.data_attributes += 1;
+                    let long = attribute.value().try_into().ok().map(u32::from_ne_bytes);
                     if attribute.kind() == QUEUE_BYTES {
-                        self.queue_bytes =
-                            attribute.value().try_into().ok().map(u32::from_ne_bytes);
+                        self.queue_bytes = long;
+                    } else if attribute.kind() == MAX_ADDRS {
+                        self.max_addrs = long;
                     } else if let Ok(value) = attribute.value().try_into() {
                         self.decode_ipvlan(attribute.kind(), u16::from_ne_bytes(value));
                     }

@@ -13,7 +13,7 @@ mod route;
 mod tc;
 
 pub use addr::AddrSpec;
-pub use link::{flags, Link, LinkSpec, VethEnd, QUEUE_BYTES};
+pub use link::{flags, Link, LinkSpec, VethEnd, MAX_ADDRS, QUEUE_BYTES};
 pub use monitor::{Event, Monitor};
 pub use route::Via;
 pub use tc::Direction;

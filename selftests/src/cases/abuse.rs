@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a tenant, root of its own user namespace only, may try with a slave to the harm of others.
+
+use super::address::arrives;
+use super::slaac;
+use crate::cases;
+use crate::cx::{Cx, Kind, Suite, EACH, V4, V46, V6, VETH};
+use crate::frames;
+use crate::kmsg::Kmsg;
+use crate::lan::{Lan, Mode, Slave};
+use crate::nl::{granted, AddrSpec, LinkSpec, MAX_ADDRS};
+use crate::packet::Tap;
+use crate::run::Skip;
+use crate::tenant::Tenant;
+use crate::wait;
+use anyhow::{bail, ensure, Context, Result};
+use nix::mount::{mount, MsFlags};
+use std::fs;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+cases! {
+    "abuse", Suite::Own;
+    addresses_are_limited: EACH, V46;
+    limit_is_not_the_tenants: VETH, V46;
+    limit_holds_for_autoconfiguration: VETH, V6;
+    addresses_are_charged_to_the_tenant: VETH, V6, 120;
+    addresses_of_others_stay_theirs: EACH, V46;
+    flood_leaves_room_for_others: VETH, V4, 120;
+    many_addresses_slow_nobody: VETH, V6, 240;
+}
+
+fn limited(number: u32) -> Vec<(u16, Vec<u8>)> {
+    vec![(MAX_ADDRS, number.to_ne_bytes().to_vec())]
+}
+
+fn set_limit(cx: Cx, slave: &Slave, number: u32) -> Result<()> {
+    let spec = LinkSpec {
+        data: limited(number),
+        ..LinkSpec::new(cx.kind(), "")
+    };
+    let answer = slave.ns.nl().change_link(slave.index, &spec)?;
+    ensure!(answer.is_ok(), "{answer:?}");
+    Ok(())
+}
+
+fn nth(cx: Cx, n: u8) -> IpAddr {
+    cx.pick([10, 1, 0, 100 + n], [0xfd01, 0, 0, 0, 0, 0, 7, n.into()])
+}
+
+/// How many addresses there are, the link-local one too.
+fn count(slave: &Slave) -> Result<usize> {
+    Ok(slave.ns.nl().addrs(slave.index)?.len())
+}
+
+/// The limit holds for each slave alone; the same address with another prefix is none more, one that is taken away makes
+/// room, and what is there when the limit is set stays.
+async fn addresses_are_limited(cx: Cx) -> Result<()> {
+    let lan = Lan::new(cx, Mode::L2)?;
+    let (a, b) = (lan.slave()?, lan.slave()?);
+    for slave in [&a, &b] {
+        ensure!(slave.link()?.max_addrs == Some(0), "not unlimited");
+    }
+    let has = count(&a)?;
+    set_limit(cx, &a, has as u32 + 2)?;
+    ensure!(b.link()?.max_addrs == Some(has as u32 + 2), "a sibling's");
+    for slave in [&a, &b] {
+        let first = if slave.name == a.name { 0 } else { 10 };
+        let prefix = if cx.pick([0; 4], [0; 16]).is_ipv4() {
+            24
+        } else {
+            64
+        };
+        let add = |n| {
+            slave
+                .ns
+                .nl()
+                .try_add_addr(&AddrSpec::new(slave.index, nth(cx, first + n), prefix))
+        };
+        for n in 0..2 {
+            let answer = add(n)?;
+            ensure!(answer.is_ok(), "address {n}: {answer:?}");
+        }
+        cx.refused(add(2)?, libc::ENOSPC, "max_addrs")?;
+        if prefix == 24 {
+            let again = AddrSpec::new(slave.index, nth(cx, first), 25);
+            let answer = slave.ns.nl().try_add_addr(&again)?;
+            ensure!(answer.is_ok(), "the same with another prefix: {answer:?}");
+            slave.ns.nl().del_addr(slave.index, nth(cx, first), 25)?;
+            cx.refused(add(2)?, libc::ENOSPC, "max_addrs")?;
+        }
+        slave
+            .ns
+            .nl()
+            .del_addr(slave.index, nth(cx, first), prefix)?;
+        let answer = add(2)?;
+        ensure!(answer.is_ok(), "in the place of another: {answer:?}");
+        let tap = slave.tap()?;
+        for n in [1, 2] {
+            let ip = nth(cx, first + n);
+            ensure!(
+                arrives(&lan, &tap, ip, slave.ip()).await?,
+                "{ip} is not steered"
+            );
+        }
+    }
+    set_limit(cx, &a, 1)?;
+    ensure!(
+        arrives(&lan, &a.tap()?, nth(cx, 1), a.ip()).await?,
+        "lost to a lower limit"
+    );
+    set_limit(cx, &a, 0)?;
+    a.ns.nl().add_addr(a.index, nth(cx, 5), 24)?;
+    Ok(())
+}
+
+/// The limit is the port's, as the mode is.
+async fn limit_is_not_the_tenants(cx: Cx) -> Result<()> {
+    let lan = Lan::new(cx, Mode::L2)?;
+    let mut tenant = Tenant::new()?;
+    let slave = lan.slave_in(tenant.ns.clone(), |s| s)?;
+    set_limit(cx, &lan.slave()?, count(&slave)? as u32)?;
+    let (kind, name) = (cx.kind(), &slave.name);
+    cx.refused(
+        tenant.ask(&format!("limit {kind} {name} 0"))?,
+        libc::EPERM,
+        "CAP_NET_ADMIN",
+    )?;
+    let answer = tenant.ask(&format!(
+        "addr {kind} {name} {} {}",
+        nth(cx, 0),
+        cx.host_prefix()
+    ))?;
+    cx.refused(answer, libc::ENOSPC, "max_addrs")
+}
+
+/// What a router's advertisement adds cannot be refused: it is not steered, and the log says so.
+async fn limit_holds_for_autoconfiguration(cx: Cx) -> Result<()> {
+    let lan = Lan::new(cx, Mode::L2)?;
+    let (a, b) = (lan.slave()?, lan.slave()?);
+    set_limit(cx, &a, count(&a)? as u32)?;
+    let mut log = Kmsg::open()?;
+    let wire = lan.wire_tap()?;
+    wire.send(&slaac::advertisement(&lan, slaac::PREFIX))?;
+    let ip = slaac::made(&a).await?;
+    wait::until("a word in the log", || {
+        let lines = log.read();
+        Ok(lines.iter().any(|l| l.0.contains("more than max_addrs")))
+    })
+    .await?;
+    ensure!(
+        !arrives(&lan, &a.tap()?, ip, a.ip()).await?,
+        "steered all the same"
+    );
+    // Told again, when there is room.
+    set_limit(cx, &b, 0)?;
+    a.ns.nl().del_addr(a.index, ip, 64)?;
+    a.ns.nl().add_addr(a.index, ip, 64)?;
+    ensure!(
+        arrives(&lan, &a.tap()?, ip, a.ip()).await?,
+        "not steered with room for it"
+    );
+    Ok(())
+}
+
+/// The bytes that a cgroup's tasks hold in the slabs.
+fn slab_of(group: &str) -> Result<i64> {
+    let stat = fs::read_to_string(format!("{group}/memory.stat"))?;
+    let line = stat.lines().find_map(|l| l.strip_prefix("slab "));
+    Ok(line.context("no slab in memory.stat")?.parse()?)
+}
+
+/// The core charges an address to the memory cgroup of who adds it; on a slave, its place in the table is charged too.
+async fn addresses_are_charged_to_the_tenant(cx: Cx) -> Result<()> {
+    const NUMBER: i64 = 500;
+    // All have one solicited-node group, so that what groups cost is not counted.
+    const STEP: u32 = 1 << 24;
+    const ROOT: &str = "/tmp/cgroup";
+    fs::create_dir_all(ROOT)?;
+    match mount(
+        Some("cgroup2"),
+        ROOT,
+        Some("cgroup2"),
+        MsFlags::empty(),
+        None::<&str>,
+    ) {
+        Ok(()) | Err(nix::Error::EBUSY) => {}
+        Err(e) => return Err(Skip(format!("no cgroup2 in this kernel: {e}")).into()),
+    }
+    if fs::write(format!("{ROOT}/cgroup.subtree_control"), "+memory").is_err() {
+        return Err(Skip("no memory cgroups in this kernel".into()).into());
+    }
+    let group = format!("{ROOT}/tenant{}", std::process::id());
+    fs::create_dir_all(&group)?;
+    let lan = Lan::new(cx, Mode::L2)?;
+    let mut tenant = Tenant::new()?;
+    let slave = lan.slave_in(tenant.ns.clone(), |s| s)?;
+    slave.ns.nl().add_link(&LinkSpec::new("dummy", "d0"))?;
+    fs::write(format!("{group}/cgroup.procs"), tenant.pid().to_string())?;
+    let mut cost = |name: &str, from: &str| -> Result<i64> {
+        let before = slab_of(&group)?;
+        let answer = tenant.ask(&format!("fill {} {name} {from} {NUMBER} {STEP}", cx.kind()))?;
+        ensure!(answer == Ok(NUMBER.to_string()), "{answer:?}");
+        Ok(slab_of(&group)? - before)
+    };
+    // The first addresses of a namespace grow what all later ones use.
+    cost("d0", "fd71::1")?;
+    let (core, ours) = (cost("d0", "fd72::1")?, cost(&slave.name, "fd73::1")?);
+    let each = (ours - core) / NUMBER;
+    println!(
+        "# an address on a dummy is charged {} bytes, on a slave {each} more",
+        core / NUMBER
+    );
+    // An entry has a key of 16 bytes, the slave and what a grace period takes.
+    ensure!((40..=256).contains(&each), "{each} bytes for an entry");
+    drop((tenant, slave));
+    Ok(())
+}
+
+/// Another's address, the master's, and both by way of a peer.
+async fn addresses_of_others_stay_theirs(cx: Cx) -> Result<()> {
+    let lan = Lan::new(cx, Mode::L2)?;
+    let mut tenant = Tenant::new()?;
+    let (theirs, victim) = (lan.slave_in(tenant.ns.clone(), |s| s)?, lan.slave()?);
+    let (kind, name, prefix) = (cx.kind(), &theirs.name, cx.host_prefix());
+    for (ip, word) in [(victim.ip(), "already"), (lan.master_ip(), "master")] {
+        let answer = tenant.ask(&format!("addr {kind} {name} {ip} {prefix}"))?;
+        cx.refused(answer, libc::EADDRINUSE, word)?;
+        if ip.is_ipv4() {
+            // Not to be refused, see D3; its packets are for its owner all the same.
+            let answer = tenant.ask(&format!("peer {kind} {name} {ip} 198.51.100.1"))?;
+            ensure!(answer.is_ok(), "{answer:?}");
+        }
+        let tap = theirs.tap()?;
+        ensure!(
+            !arrives(&lan, &tap, ip, theirs.ip()).await?,
+            "the tenant gets what is for {ip}"
+        );
+    }
+    ensure!(
+        arrives(&lan, &victim.tap()?, victim.ip(), victim.ip()).await?,
+        "the victim does not get its packets"
+    );
+    crate::ping::ping(&lan.ext, lan.master_ip())
+        .await
+        .context("the master")?;
+    Ok(())
+}
+
+const GROUP: frames::Mac = [0x01, 0, 0x5e, 0, 0, 7];
+
+/// Of how many frames that the victim sends to a group all arrive at another slave, and how long that takes.
+async fn distributed(
+    from: &Tap,
+    frame: &[u8],
+    at: &Tap,
+    number: usize,
+) -> Result<(usize, Duration)> {
+    let begin = Instant::now();
+    let mut seen = 0;
+    for _ in 0..number {
+        from.send(frame)?;
+        // What is lost is not waited for.
+        for _ in 0..400 {
+            if at.poll()?.is_some() {
+                seen += 1;
+                break;
+            }
+            tokio::time::sleep(Duration::from_micros(500)).await;
+        }
+    }
+    Ok((seen, begin.elapsed()))
+}
+
+/// With more than a few slaves group frames wait for a worker. A tenant that sends as many as it can fills no more than
+/// its share of the queue, so a sibling's are all distributed. A B A B: alone, beside the flood, and both again.
+async fn flood_leaves_room_for_others(cx: Cx) -> Result<()> {
+    const NUMBER: usize = 100;
+    let lan = Lan::new(cx, Mode::L2)?;
+    let mut tenant = Tenant::new()?;
+    let theirs = lan.slave_in(tenant.ns.clone(), |s| LinkSpec {
+        data: super::upkeep::small_queue(cx),
+        ..s
+    })?;
+    let ns = cx.netns()?;
+    let others = (0..11)
+        .map(|_| lan.slave_in(ns.clone(), |s| s))
+        .collect::<Result<Vec<_>>>()?;
+    let (from, to) = (&others[0], &others[10]);
+    granted(to.ns.nl().set_link(to.index, |l| l.allmulticast(true))?)?;
+    let (sender, receiver) = (from.tap()?, Tap::at_the_stack_of(&to.ns, to.index, 0x88b7)?);
+    let frame = frames::ethernet(from.mac, GROUP, 0x88b7, &[7; 200]);
+    let flood = frames::ethernet(theirs.mac, frames::BROADCAST, 0x88b8, &[8; 1400]);
+    let words = format!(
+        "flood {} {} {}",
+        cx.kind(),
+        theirs.name,
+        frames::hex(&flood)
+    );
+    let mut figures = Vec::new();
+    for round in 0..4 {
+        let attack = round % 2 == 1;
+        if attack {
+            tenant.begin(&format!("{words} 20000"))?;
+        }
+        let (seen, took) = distributed(&sender, &frame, &receiver, NUMBER).await?;
+        let mut taken = String::from("0");
+        if attack {
+            let still = tenant.busy()?;
+            taken = tenant.answer()?.map_err(anyhow::Error::from)?;
+            ensure!(still, "the flood of {taken} frames was over too soon");
+        }
+        figures.push(format!(
+            "{seen} of {NUMBER} in {} ms beside {taken}",
+            took.as_millis()
+        ));
+        ensure!(seen == NUMBER, "lost beside a flood: {figures:?}");
+    }
+    println!("# group frames of a victim: {}", figures.join("; "));
+    Ok(())
+}
+
+/// The shortest of some rounds in which as many datagrams come to the victim; others use the machine too.
+fn delivery(wire: &Tap, frame: &[u8], victim: &Slave) -> Result<Duration> {
+    const NUMBER: u64 = 400;
+    let mut best = Duration::MAX;
+    for _ in 0..12 {
+        let before = victim.link()?.stats.rx_packets;
+        let begin = Instant::now();
+        for _ in 0..NUMBER {
+            wire.send(frame)?;
+        }
+        best = best.min(begin.elapsed());
+        let start = Instant::now();
+        while victim.link()?.stats.rx_packets < before + NUMBER {
+            if start.elapsed() > wait::SOON {
+                bail!("the victim does not get its packets");
+            }
+        }
+    }
+    Ok(best)
+}
+
+/// A tenant gives its slave many addresses, in rows that differ in few bits, as one would choose them who knows
+/// the hash but not its seed. What comes to another slave takes no longer. A B A B.
+async fn many_addresses_slow_nobody(cx: Cx) -> Result<()> {
+    const ROWS: [(&str, u128); 3] = [
+        ("fd74::1", 1 << 24),
+        ("fd75::1", 1 << 32),
+        ("fd76::1", 1 << 72),
+    ];
+    let lan = Lan::new(cx, Mode::L2)?;
+    let mut tenant = Tenant::new()?;
+    let (theirs, victim) = (lan.slave_in(tenant.ns.clone(), |s| s)?, lan.slave()?);
+    let wire = lan.wire_tap()?;
+    let frame = frames::udp(
+        lan.wire_mac,
+        lan.mac,
+        lan.ext_ip(),
+        victim.ip(),
+        (5, 7),
+        b"timed",
+    );
+    let mut took = Vec::new();
+    for round in 0..4 {
+        if round % 2 == 1 {
+            for (from, step) in ROWS {
+                let words = format!("fill {} {} {from} 600 {step}", cx.kind(), theirs.name);
+                let answer = tenant.ask(&words)?;
+                ensure!(answer == Ok("600".into()), "{answer:?}");
+            }
+        } else if round > 0 {
+            // IPv6 addresses go with a link that goes down.
+            theirs.ns.nl().down(theirs.index)?;
+            theirs.ns.nl().up(theirs.index)?;
+        }
+        // The core goes on with each address in its own time.
+        wait::until("the addresses are settled", || {
+            let addrs = theirs.ns.nl().addrs(theirs.index)?;
+            Ok(addrs.iter().all(|a| !a.tentative))
+        })
+        .await?;
+        took.push(delivery(&wire, &frame, &victim)?);
+    }
+    let with = took[1].min(took[3]).as_secs_f64();
+    let ratio = with / took[0].min(took[2]).as_secs_f64();
+    println!(
+        "# 400 datagrams beside 0, 1800, 0, 1800 addresses of a tenant: {took:?}, ratio {ratio:.2}"
+    );
+    ensure!(
+        cx.kind == Kind::Ipvlan || ratio < 1.5,
+        "{ratio:.2} times as long: {took:?}"
+    );
+    Ok(())
+}
