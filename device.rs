@@ -254,10 +254,11 @@ impl Driver for Ipvlan {
                 _ => c"Out of memory for the master's port",
             }));
         })?;
-        let dev_id = port.take_dev_id(rtnl).inspect_err(|_| {
-            config.refusal.set(Some(
-                c"The master has 65533 slaves, which is all there can be",
-            ));
+        let dev_id = port.take_dev_id(rtnl).inspect_err(|error| {
+            config.refusal.set(Some(match *error {
+                ENOSPC => c"The master has 65533 slaves, which is all there can be",
+                _ => c"Out of memory for the slave's number",
+            }));
             port.leave(rtnl);
         })?;
 

@@ -206,6 +206,8 @@ pub enum Suite {
     Both,
     /// On `ipvlan_rs` alone, in a kernel without IPv6, where nothing else runs but what is about IPv4.
     Bare,
+    /// On `ipvlan_rs` alone, in a debug kernel, and only if asked for: proofs that take their time.
+    Debug,
     /// On `ipvlan_rs` alone, while the in-tree module, whose open bugs could fail the run, is not loaded.
     Own,
 }

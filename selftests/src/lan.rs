@@ -194,6 +194,11 @@ impl Lan {
         self.slave_with(|spec| spec)
     }
 
+    /// Gives the next slaves the names and addresses of the first ones, which must be gone.
+    pub fn begin_again(&self) {
+        self.slaves.set(0);
+    }
+
     /// As [`Lan::slave`], with changes to the request.
     pub fn slave_with(&self, change: impl FnOnce(LinkSpec) -> LinkSpec) -> Result<Slave> {
         self.slave_in(self.cx.netns()?, change)

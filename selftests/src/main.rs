@@ -6,12 +6,14 @@
 //!
 //! * `st.kinds=ipvlan,ipvlan_rs` which kinds to run (default: both);
 //! * `st.suite=own,both` which suites (default: both): `own` are the cases that run while the in-tree module is not loaded,
-//!   `bare` those for kernels without IPv6;
+//!   `bare` those for kernels without IPv6, and `debug`, which must be asked for, long proofs for a debug kernel;
 //! * `st.filter=substring` only cases whose full name contains it (several, separated by commas, are alternatives);
 //! * `st.list=1` print the names and stop;
 //! * `st.repeat=n` run everything n times;
 //! * `st.share=2/3` only every third run, from the second on;
+//! * `st.once=1` each case on one kind of master only, every other on the other;
 //! * `st.debug=1` a debug kernel: time limits times six, and at the end no leak, and lockdep still on;
+//! * `st.amount=n` how much a case of `debug` does, `st.seed=n` what its random choices follow from;
 //! * `st.walk=SEED:STEPS` of the random walk, only this; `st.walk=SEED@N,N,...` only those steps of it.
 //!
 //! A case is written once and takes the kind from its [`cx::Cx`]; where the two kinds differ on purpose it asks for the
@@ -20,14 +22,18 @@
 #![forbid(unsafe_op_in_unsafe_fn)]
 
 mod cases;
+mod churn;
 mod cx;
 mod debug;
 mod ethtool;
+mod evidence;
+mod fault;
 mod frames;
 mod init;
 mod kmsg;
 mod ktap;
 mod lan;
+mod memory;
 mod modules;
 mod netns;
 mod nl;

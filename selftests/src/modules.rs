@@ -2,7 +2,7 @@
 //! Loading and unloading kernel modules from `/modules`, without a modprobe.
 
 use anyhow::{bail, Context, Result};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
@@ -34,8 +34,16 @@ pub fn load_with(name: &str, parameters: &str) -> Result<()> {
     for dependency in dependencies(&fs::read(&path)?) {
         load(&dependency)?;
     }
-    let file = File::open(&path)?;
-    let parameters = CString::new(parameters)?;
+    match insert(&File::open(&path)?, &CString::new(parameters)?) {
+        Err(e) if e.raw_os_error() != Some(libc::EEXIST) => {
+            bail!("cannot load {}: {e}", path.display())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// finit_module(2), nothing before or after.
+pub fn insert(file: &File, parameters: &CStr) -> std::io::Result<()> {
     // SAFETY: finit_module(2) takes a descriptor, a NUL-terminated parameter string and flags.
     let rc = unsafe {
         libc::syscall(
@@ -45,14 +53,10 @@ pub fn load_with(name: &str, parameters: &str) -> Result<()> {
             0,
         )
     };
-    if rc != 0 {
-        let e = std::io::Error::last_os_error();
-        if e.raw_os_error() == Some(libc::EEXIST) {
-            return Ok(());
-        }
-        bail!("cannot load {}: {e}", path.display());
+    match rc {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
     }
-    Ok(())
 }
 
 /// Unloads a module as `rmmod` does: it fails when the module is in use.

@@ -20,6 +20,12 @@ pub struct Options {
     pub debug: bool,
     /// Which of how many shares of the runs, for guests that run side by side: the first of one is all.
     pub share: (usize, usize),
+    /// Each case on one kind of master only, the next case on the next.
+    pub once: bool,
+    /// What is random in the cases of the suite `debug` follows from it.
+    pub seed: u64,
+    /// How much the cases of the suite `debug` do, if not their default.
+    pub amount: Option<u64>,
     /// Takes this random walk and runs no cases.
     pub walk: Option<Walk>,
 }
@@ -45,6 +51,9 @@ impl Options {
             risky: false,
             debug: false,
             share: (1, 1),
+            once: false,
+            seed: 1,
+            amount: None,
             walk: None,
         };
         let list = |v: &str| {
@@ -70,6 +79,9 @@ impl Options {
                 "list" => o.list = value == "1",
                 "repeat" => o.repeat = value.parse()?,
                 "walk" => o.walk = Some(value.parse()?),
+                "once" => o.once = value == "1",
+                "seed" => o.seed = value.parse()?,
+                "amount" => o.amount = Some(value.parse()?),
                 "risky" => o.risky = value == "1",
                 "debug" => o.debug = value == "1",
                 "share" => {

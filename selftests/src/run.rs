@@ -7,7 +7,7 @@ use crate::ktap::{Ktap, Outcome};
 use crate::options::Options;
 use crate::walk::tally::Tally;
 use crate::walk::{self, Walk};
-use crate::{cases, debug, init, modules, regressions, rows, wait};
+use crate::{cases, debug, evidence, init, modules, regressions, rows, wait};
 use anyhow::Result;
 use futures_util::FutureExt;
 use std::future::Future;
@@ -52,6 +52,7 @@ pub fn run(options: Options) -> Result<bool> {
         (Suite::Bare, "bare"),
         (Suite::Own, "own"),
         (Suite::Both, "both"),
+        (Suite::Debug, "debug"),
     ] {
         if options.suites.iter().any(|s| s == word) {
             for kind in &options.kinds {
@@ -78,6 +79,7 @@ pub fn run(options: Options) -> Result<bool> {
     }
     rows::check()?;
     regressions::check()?;
+    evidence::choose(&options);
     init::tune();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -122,6 +124,9 @@ pub fn run(options: Options) -> Result<bool> {
 /// All runs of a suite on a kind, in the order of the case lists.
 fn expand(suite: Suite, kind: Kind, options: &Options) -> Vec<Run> {
     let mut runs = Vec::new();
+    if suite == Suite::Debug && kind == Kind::Ipvlan {
+        return runs;
+    }
     // The cases of `own` are not for the in-tree driver, except by hand.
     if suite == Suite::Own && kind == Kind::Ipvlan && !options.risky {
         return runs;
@@ -131,8 +136,12 @@ fn expand(suite: Suite, kind: Kind, options: &Options) -> Vec<Run> {
     if (suite == Suite::Bare && !bare) || (kind == Kind::Ipvlan && bare) {
         return runs;
     }
-    for case in cases::all().filter(|c| c.suite == suite) {
-        for master in case.masters {
+    for (n, case) in cases::all().filter(|c| c.suite == suite).enumerate() {
+        let masters = match case.masters {
+            all if options.once => &all[n % all.len()..][..1],
+            all => all,
+        };
+        for master in masters {
             for family in case.families {
                 if bare && *family != Family::V4 {
                     continue;
@@ -193,7 +202,7 @@ impl State {
     /// Loads what a suite needs on a kind, and unloads what it must not see.
     fn prepare(&mut self, suite: Suite, kind: Kind) {
         let load = || -> Result<()> {
-            if suite == Suite::Own && kind == Kind::IpvlanRs && modules::is_loaded("ipvlan") {
+            if suite != Suite::Both && kind == Kind::IpvlanRs && modules::is_loaded("ipvlan") {
                 modules::unload("ipvlan")?;
             }
             modules::load(kind.name())

@@ -5,8 +5,11 @@ mod abuse;
 mod address;
 mod bare;
 mod bench;
+mod churn;
 mod counters;
 mod failover;
+mod failures;
+mod faults;
 mod flood;
 mod hairpin;
 mod l2;
@@ -36,6 +39,7 @@ mod slaac;
 mod state;
 mod stream;
 mod unload;
+mod upgrade;
 mod upheaval;
 mod upkeep;
 
@@ -83,6 +87,10 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         abuse::CASES,
         unload::CASES,
         parameter::CASES,
+        faults::CASES,
+        failures::CASES,
+        churn::CASES,
+        upgrade::CASES,
     ]
     .into_iter()
     .flatten()

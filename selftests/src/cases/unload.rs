@@ -77,6 +77,11 @@ impl Load {
         .await
     }
 
+    /// How many frames it has sent.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
     /// Stops, and waits for the thread to end.
     pub fn stop(mut self) -> Result<()> {
         self.end().context("the load panicked")
@@ -95,7 +100,7 @@ impl Drop for Load {
 }
 
 /// Unloads and loads the module under test. It comes back whatever happens in between.
-fn reload(cx: Cx) -> Result<()> {
+pub fn reload(cx: Cx) -> Result<()> {
     let unloaded = modules::unload(cx.kind());
     modules::load(cx.kind())?;
     unloaded
@@ -120,7 +125,7 @@ async fn with_live_slaves(cx: Cx) -> Result<()> {
 
 /// What keeps the module busy from all sides: unicast and broadcast from the wire, from a slave to its sibling, to the
 /// wire, and to everybody.
-fn loads(lan: &Lan, a: &crate::lan::Slave, b: &crate::lan::Slave) -> Result<Vec<Load>> {
+pub fn loads(lan: &Lan, a: &crate::lan::Slave, b: &crate::lan::Slave) -> Result<Vec<Load>> {
     let text = [0; 200];
     let ports = (5, 4000);
     let wire = vec![

@@ -18,6 +18,7 @@ pub use monitor::{Event, Monitor};
 pub use route::Via;
 pub use tc::Direction;
 
+use crate::fault::{Nth, Whose};
 use anyhow::{bail, Context, Result};
 use rtnetlink::packet_core::{
     NetlinkBuffer, NetlinkMessage, NetlinkPayload, NlaBuffer, NlasIterator, NLM_F_ACK,
@@ -53,6 +54,10 @@ pub type Answer = std::result::Result<String, Refusal>;
 pub struct Nl {
     socket: Socket,
     sequence: Cell<u32>,
+    /// Which fallible step of the next request is to fail.
+    nth: Cell<Option<(Whose, u32)>>,
+    /// Whether a step of the last request did.
+    injected: Cell<bool>,
 }
 
 /// NLMSGERR_ATTR_MSG of linux/netlink.h.
@@ -78,6 +83,8 @@ impl Nl {
         Ok(Nl {
             socket,
             sequence: Cell::new(1),
+            nth: Cell::new(None),
+            injected: Cell::new(false),
         })
     }
 
@@ -135,8 +142,26 @@ impl Nl {
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
-        self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
+        // The kernel carries a request out before the system call returns: what fails, fails in there.
+        let nth = self.nth.take();
+        let nth = nth.map(|(whose, n)| Nth::arm(whose, n)).transpose()?;
+        let sent = self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0);
+        if let Some(nth) = nth {
+            self.injected.set(nth.end()?);
+        }
+        sent?;
         Ok(sequence)
+    }
+
+    /// Has the `n`th fallible step of the next request fail ([`crate::fault`]).
+    pub fn inject(&self, whose: Whose, n: u32) {
+        self.nth.set(Some((whose, n)));
+        self.injected.set(false);
+    }
+
+    /// Whether the request had so many, so that one failed.
+    pub fn injected(&self) -> bool {
+        self.injected.get()
     }
 }
 

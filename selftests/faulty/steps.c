@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * For a test build of ipvlan_rs: whatever of the kernel's the module calls that may fail, fails when it is told to, in
+ * whatever context. The linker has the module call these instead (--wrap, see scripts/check-debug).
+ *
+ *   fail_nth    the nth call from now on fails, once
+ *   fail_every  every nth call fails, until it is 0 again
+ *   failed      how many have; failed_in, by function
+ */
+
+#include <linux/if_vlan.h>
+#include <linux/inetdevice.h>
+#include <linux/module.h>
+#include <linux/netdevice.h>
+#include <linux/netfilter.h>
+#include <linux/percpu.h>
+#include <linux/skbuff.h>
+#include <linux/spinlock.h>
+#include <net/addrconf.h>
+#include <net/net_namespace.h>
+#include <net/rtnetlink.h>
+
+static int fail_nth;
+module_param(fail_nth, int, 0600);
+static int fail_every;
+module_param(fail_every, int, 0600);
+static int failed;
+module_param(failed, int, 0400);
+
+#define STEPS(X) \
+	X(rust_helper_krealloc_node_align) X(rust_helper_kvrealloc_node_align) X(pcpu_alloc_noprof) X(skb_clone) \
+	X(__pskb_pull_tail) X(ida_alloc_range) X(netdev_rx_handler_register) X(netdev_upper_dev_link) \
+	X(nf_register_net_hooks) X(register_netdevice) X(register_netdevice_notifier) X(register_inetaddr_notifier) \
+	X(register_inetaddr_validator_notifier) X(register_inet6addr_notifier) X(register_inet6addr_validator_notifier) \
+	X(register_pernet_subsys) X(rtnl_link_register) X(dev_set_allmulti) X(dev_change_flags) X(vlan_vid_add)
+
+#define NUMBER(name) STEP_##name,
+enum step { STEPS(NUMBER) N_STEPS };
+
+#define NAME(name) #name,
+static const char *const names[] = { STEPS(NAME) };
+static int counts[N_STEPS];
+static int calls;
+static DEFINE_RAW_SPINLOCK(lock);
+
+static bool fails(enum step step)
+{
+	unsigned long flags;
+	bool fail = false;
+
+	raw_spin_lock_irqsave(&lock, flags);
+	if (fail_nth > 0)
+		fail = --fail_nth == 0;
+	if (fail_every > 0)
+		fail |= ++calls % fail_every == 0;
+	if (fail) {
+		failed++;
+		counts[step]++;
+	}
+	raw_spin_unlock_irqrestore(&lock, flags);
+	return fail;
+}
+
+static int get_failed_in(char *buffer, const struct kernel_param *kp)
+{
+	int i, length = 0;
+
+	for (i = 0; i < N_STEPS; i++)
+		if (counts[i])
+			length += scnprintf(buffer + length, PAGE_SIZE - length, "%s %d\n", names[i], counts[i]);
+	return length;
+}
+
+static const struct kernel_param_ops failed_in_ops = { .get = get_failed_in };
+module_param_cb(failed_in, &failed_in_ops, NULL, 0400);
+
+#define FALLIBLE(name, type, failure, parameters, arguments, ...) \
+	type __real_##name parameters; \
+	type __wrap_##name parameters; \
+	type __wrap_##name parameters \
+	{ \
+		__VA_ARGS__; \
+		return fails(STEP_##name) ? (failure) : __real_##name arguments; \
+	}
+
+/* Of no size: that frees. */
+FALLIBLE(rust_helper_krealloc_node_align, void *, NULL,
+	 (const void *p, size_t size, unsigned long align, gfp_t gfp, int node), (p, size, align, gfp, node),
+	 if (!size) return __real_rust_helper_krealloc_node_align(p, size, align, gfp, node))
+FALLIBLE(rust_helper_kvrealloc_node_align, void *, NULL,
+	 (const void *p, size_t size, unsigned long align, gfp_t gfp, int node), (p, size, align, gfp, node),
+	 if (!size) return __real_rust_helper_kvrealloc_node_align(p, size, align, gfp, node))
+FALLIBLE(pcpu_alloc_noprof, void __percpu *, NULL,
+	 (size_t size, size_t align, bool reserved, gfp_t gfp), (size, align, reserved, gfp))
+FALLIBLE(skb_clone, struct sk_buff *, NULL, (struct sk_buff *skb, gfp_t gfp), (skb, gfp))
+FALLIBLE(__pskb_pull_tail, void *, NULL, (struct sk_buff *skb, int delta), (skb, delta))
+FALLIBLE(ida_alloc_range, int, -ENOMEM,
+	 (struct ida *ida, unsigned int min, unsigned int max, gfp_t gfp), (ida, min, max, gfp))
+FALLIBLE(netdev_rx_handler_register, int, -ENOMEM,
+	 (struct net_device *dev, rx_handler_func_t *handler, void *data), (dev, handler, data))
+FALLIBLE(netdev_upper_dev_link, int, -ENOMEM,
+	 (struct net_device *dev, struct net_device *upper, struct netlink_ext_ack *extack), (dev, upper, extack))
+FALLIBLE(nf_register_net_hooks, int, -ENOMEM,
+	 (struct net *net, const struct nf_hook_ops *ops, unsigned int n), (net, ops, n))
+FALLIBLE(register_netdevice, int, -ENOMEM, (struct net_device *dev), (dev))
+FALLIBLE(register_netdevice_notifier, int, -ENOMEM, (struct notifier_block *nb), (nb))
+FALLIBLE(register_inetaddr_notifier, int, -ENOMEM, (struct notifier_block *nb), (nb))
+FALLIBLE(register_inetaddr_validator_notifier, int, -ENOMEM, (struct notifier_block *nb), (nb))
+FALLIBLE(register_inet6addr_notifier, int, -ENOMEM, (struct notifier_block *nb), (nb))
+FALLIBLE(register_inet6addr_validator_notifier, int, -ENOMEM, (struct notifier_block *nb), (nb))
+FALLIBLE(register_pernet_subsys, int, -ENOMEM, (struct pernet_operations *ops), (ops))
+FALLIBLE(rtnl_link_register, int, -ENOMEM, (struct rtnl_link_ops *ops), (ops))
+FALLIBLE(dev_set_allmulti, int, -ENOMEM, (struct net_device *dev, int inc), (dev, inc))
+FALLIBLE(dev_change_flags, int, -ENOMEM,
+	 (struct net_device *dev, unsigned int flags, struct netlink_ext_ack *extack), (dev, flags, extack))
+FALLIBLE(vlan_vid_add, int, -ENOMEM, (struct net_device *dev, __be16 proto, u16 vid), (dev, proto, vid))

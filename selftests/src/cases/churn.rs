@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Churn on every CPU ([`crate::churn`]), and what must be as it was when it is over.
+
+use crate::cases;
+use crate::churn::traffic::Traffic;
+use crate::churn::worker::{Shared, Space, Worker, SPACES};
+use crate::churn::Tally;
+use crate::cx::{Cx, Master, Suite, ANY, VETH};
+use crate::evidence;
+use crate::lan::{Lan, Mode};
+use crate::memory::Memory;
+use crate::modules;
+use crate::ping::ping;
+use anyhow::{ensure, Context, Result};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+cases! {
+    "churn", Suite::Debug;
+    everything: VETH, ANY, 7200;
+}
+
+/// Threads that operate.
+const WORKERS: usize = 3;
+
+/// How much more may be held afterwards, in KiB. Nothing of it is the module's: every object is counted by kmemleak in
+/// the end. It is what the kernel's own caches grow by.
+const SLAB: i64 = 6 << 10;
+const PERCPU: i64 = 1 << 10;
+const AVAILABLE: i64 = 48 << 10;
+
+async fn everything(cx: Cx) -> Result<()> {
+    let (all, seed) = (evidence::amount(2000), evidence::seed());
+    println!("# churn: seed {seed}; to replay: st.suite=debug st.filter=churn. st.seed={seed} st.amount={all}");
+    // What the kernel allocates once and keeps is not to be taken for a leak.
+    let warm = (all / 10).clamp(200, 2000);
+    round(cx, warm, seed ^ 1, "warming up").await?;
+    modules::unload(cx.kind())?;
+    let before = Memory::now()?;
+    modules::load(cx.kind())?;
+    let start = Instant::now();
+    let (tally, passed) = round(cx, all, seed, "churn").await?;
+    let took = start.elapsed();
+    // It only goes if nobody holds it.
+    modules::unload(cx.kind()).context("after the churn")?;
+    let more = Memory::now()?.since(before);
+    modules::load(cx.kind())?;
+    println!("# carried out: {}", tally.describe());
+    println!("# refused: {}", tally.describe_refused());
+    println!("# packets: {passed:?}");
+    println!("# memory, in KiB more than before: {more:?}");
+    ensure!(
+        more.slab <= SLAB && more.percpu <= PERCPU && more.available <= AVAILABLE,
+        "the kernel holds more memory than before (KiB): {more:?}"
+    );
+    let done = tally.carried_out();
+    ensure!(
+        done * 2 > all,
+        "only {done} of {all} operations were carried out"
+    );
+    for op in [
+        "create",
+        "delete",
+        "add an address",
+        "delete an address",
+        "change mode or flags",
+        "create a master",
+        "delete a master",
+        "move a master",
+        "end a namespace",
+        "MTU of a master",
+        "MAC of a master",
+    ] {
+        ensure!(tally.done.get(op).is_some_and(|n| *n > 0), "never: {op}");
+    }
+    let reloads = tally.done.get("unload and load").copied().unwrap_or(0);
+    ensure!(reloads > 0, "the module was never unloaded");
+    ensure!(
+        passed.iter().all(|n| *n > 0),
+        "no packets passed: {passed:?}"
+    );
+    evidence::row(
+        "churn: operations carried out while packets pass both ways",
+        &format!(
+            "{done} of {all} ({} refused), {reloads} unloads",
+            all.saturating_sub(done)
+        ),
+        &format!(
+            "seed {seed}, {} s; no report, all references gone, slab {:+} KiB, per-CPU {:+} KiB",
+            took.as_secs(),
+            more.slab,
+            more.percpu
+        ),
+    );
+    let [wire, slaves, got] = passed;
+    evidence::row(
+        "churn: packets meanwhile",
+        &format!("{} sent", wire + slaves),
+        &format!("{wire} by the wire, {slaves} by slaves' namespaces, which got {got}"),
+    );
+    Ok(())
+}
+
+/// `count` operations in a world of their own, which is gone afterwards; how many packets the wire and the slaves sent,
+/// and the slaves got.
+async fn round(cx: Cx, count: u64, seed: u64, name: &'static str) -> Result<(Tally, [u64; 3])> {
+    let lans = [
+        Lan::new(cx, Mode::L2)?,
+        Lan::new(
+            Cx {
+                master: Master::Dummy,
+                ..cx
+            },
+            Mode::L2,
+        )?,
+    ];
+    let spaces: Vec<Vec<Space>> = (0..WORKERS)
+        .map(|_| (0..SPACES).map(|_| Space::default()).collect())
+        .collect();
+    let traffic = Traffic::start(&lans, spaces.iter().flatten().cloned().collect())?;
+    let (left, reload) = (Arc::new(AtomicU64::new(count)), Arc::new(Mutex::new(0)));
+    let mut threads = Vec::new();
+    for (number, seen) in spaces.into_iter().enumerate() {
+        let shared = lans
+            .iter()
+            .map(|lan| {
+                Ok(Shared {
+                    host: lan.host.file()?,
+                    master: lan.master,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let (left, reload, kind) = (left.clone(), reload.clone(), cx.kind());
+        threads.push(std::thread::spawn(move || -> Result<Tally> {
+            let mut worker = Worker::new(number, seed, kind, &shared, seen, reload)?;
+            // A worker's share is fixed, so that its operations follow from the seed.
+            for n in 0..count.div_ceil(WORKERS as u64) {
+                worker
+                    .step()
+                    .with_context(|| format!("operation {n} of thread {number}, seed {seed}"))?;
+                let left = left.fetch_sub(1, Ordering::Relaxed);
+                let done = count.saturating_sub(left);
+                if done > 0 && done % (count / 10).max(100) == 0 {
+                    evidence::progress(name, done, count);
+                }
+            }
+            Ok(std::mem::take(&mut worker.tally))
+        }));
+    }
+    let mut tally = Tally::default();
+    for thread in threads {
+        while !thread.is_finished() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        tally.add(
+            &thread
+                .join()
+                .map_err(|_| anyhow::anyhow!("a thread panicked"))??,
+        );
+    }
+    let passed = traffic.passed.clone();
+    drop(traffic);
+    // After all that, slaves work as ever.
+    for lan in &lans {
+        let nl = lan.host.nl();
+        nl.set_mtu(lan.master, 1500)?;
+        lan.set_master_mac(lan.mac)?;
+        let slave = lan.slave()?;
+        ping(&slave.ns, lan.ext_ip()).await.context("afterwards")?;
+    }
+    drop(lans);
+    super::namespaces_gone().await?;
+    let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
+    Ok((
+        tally,
+        [
+            load(&passed.from_wire),
+            load(&passed.from_slaves),
+            load(&passed.by_slaves),
+        ],
+    ))
+}

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Failures that no request's own allocations reach: loading the module, listeners that veto, names that are taken, and what
+//! runs in a worker or in softirq.
+
+use super::address::{arrives, extra};
+use super::faults::free;
+use super::unload::Load;
+use crate::cases;
+use crate::cx::{Cx, Suite, ANY, EACH, V4, VETH};
+use crate::evidence;
+use crate::fault::{self, Every};
+use crate::frames;
+use crate::lan::{Lan, Mode};
+use crate::modules;
+use crate::nl::{granted, Answer, LinkSpec};
+use crate::ping::ping;
+use anyhow::{ensure, Context, Result};
+use std::ffi::CString;
+use std::fs::{self, File};
+
+cases! {
+    "failures", Suite::Debug;
+    loading: VETH, ANY, 120;
+    vetoes: EACH, ANY, 120;
+    taken_names: EACH, ANY;
+    in_the_background: EACH, V4, 300;
+}
+
+/// Every registration and allocation of the module's init fails once: it is not loaded then, and has left nothing behind.
+async fn loading(cx: Cx) -> Result<()> {
+    let name = cx.kind();
+    let file = File::open(modules::path(name).context("no module")?)?;
+    let mut faults = 0;
+    loop {
+        modules::unload(name)?;
+        let n = faults + 1;
+        match modules::insert(&file, &CString::new(format!("fail_nth={n}"))?) {
+            Ok(()) => break,
+            Err(e) => {
+                let memory = e.raw_os_error() == Some(libc::ENOMEM);
+                ensure!(memory, "step {n} failed: {e}");
+            }
+        }
+        ensure!(!modules::is_loaded(name), "step {n}: it is still there");
+        modules::load(name).with_context(|| format!("after step {n} failed"))?;
+        faults = n;
+    }
+    ensure!(faults > 0, "nothing to fail");
+    evidence::row(
+        "fault injection: loading the module, its own steps",
+        &format!("{faults} faults"),
+        "each refused cleanly; next try worked",
+    );
+    let lan = Lan::new(cx, Mode::L3s)?;
+    let slaves = [lan.slave()?, lan.slave()?];
+    ping(&slaves[0].ns, slaves[1].ip()).await
+}
+
+const VETO: &str = "/sys/module/veto/parameters";
+
+/// Events of linux/netdevice.h, by number.
+const REGISTER: (&str, u32) = ("NETDEV_REGISTER", 5);
+const CHANGEMTU: (&str, u32) = ("NETDEV_CHANGEMTU", 7);
+const PRE_UP: (&str, u32) = ("NETDEV_PRE_UP", 14);
+const POST_INIT: (&str, u32) = ("NETDEV_POST_INIT", 17);
+const CHANGEUPPER: (&str, u32) = ("NETDEV_CHANGEUPPER", 22);
+const PRECHANGEMTU: (&str, u32) = ("NETDEV_PRECHANGEMTU", 24);
+const PRECHANGEUPPER: (&str, u32) = ("NETDEV_PRECHANGEUPPER", 27);
+
+/// A listener that vetoes one event of devices (selftests/faulty/veto.c).
+struct Veto(u64);
+
+impl Veto {
+    fn new(event: u32, errno: i32) -> Result<Veto> {
+        let veto = Veto(Veto::count()?);
+        fs::write(format!("{VETO}/veto"), format!("{event} {errno}"))?;
+        Ok(veto)
+    }
+
+    fn count() -> Result<u64> {
+        Ok(fs::read_to_string(format!("{VETO}/vetoes"))?
+            .trim()
+            .parse()?)
+    }
+
+    /// Ends it; it must have been heard.
+    fn end(self) -> Result<()> {
+        ensure!(Veto::count()? > self.0, "there was no such event");
+        Ok(())
+    }
+}
+
+impl Drop for Veto {
+    fn drop(&mut self) {
+        let _ = fs::write(format!("{VETO}/veto"), "0 0");
+    }
+}
+
+/// Registration of the device, its link to the master, coming up and changes are refused by somebody else: nothing is
+/// left half done.
+async fn vetoes(cx: Cx) -> Result<()> {
+    modules::load("veto")?;
+    let mut count = 0;
+    for mode in [Mode::L2, Mode::L3, Mode::L3s] {
+        let lan = Lan::new(cx, mode)?;
+        let to = cx.netns()?;
+        let spec = LinkSpec {
+            ns: Some(to.fd()),
+            up: true,
+            ..lan.spec("v0")
+        };
+        let add = || lan.host.nl().try_add_link(&spec);
+        for siblings in [false, true] {
+            let _sibling = siblings.then(|| lan.slave()).transpose()?;
+            for (event, number) in [POST_INIT, REGISTER, PRECHANGEUPPER, CHANGEUPPER, PRE_UP] {
+                let veto = Veto::new(number, libc::EXDEV)?;
+                refused(add()?).with_context(|| format!("{event}, {mode:?}"))?;
+                veto.end().context(event)?;
+                ensure!(
+                    to.nl().find_link("v0")?.is_none(),
+                    "{event}: a link is left"
+                );
+                if !siblings {
+                    free(&lan).context(event)?;
+                }
+                granted(add()?).with_context(|| format!("after {event}"))?;
+                let index = to.nl().link("v0")?.index;
+                to.nl().del_link(index)?;
+                count += 1;
+            }
+        }
+        let slave = lan.slave()?;
+        for (event, number) in [PRECHANGEMTU, CHANGEMTU] {
+            let veto = Veto::new(number, libc::EXDEV)?;
+            refused(slave.ns.nl().try_set_mtu(slave.index, 1300)?).context(event)?;
+            veto.end().context(event)?;
+            ensure!(slave.link()?.mtu == 1500, "{event}: changed all the same");
+            slave.ns.nl().set_mtu(slave.index, 1300)?;
+            slave.ns.nl().set_mtu(slave.index, 1500)?;
+            count += 1;
+        }
+        let sibling = lan.slave()?;
+        ping(&slave.ns, sibling.ip()).await?;
+    }
+    evidence::row(
+        &format!("vetoes: registration, upper link, up, MTU ({cx})"),
+        &format!("{count} vetoes"),
+        "each refused with the listener's errno, nothing left, the next try worked",
+    );
+    modules::unload("veto")
+}
+
+fn refused(answer: Answer) -> Result<()> {
+    let refusal = answer.err().context("granted")?;
+    ensure!(
+        refusal.errno == libc::EXDEV,
+        "refused for another reason: {refusal}"
+    );
+    Ok(())
+}
+
+/// The core refuses the name when the driver has had its turn.
+async fn taken_names(cx: Cx) -> Result<()> {
+    for mode in [Mode::L2, Mode::L3, Mode::L3s] {
+        let lan = Lan::new(cx, mode)?;
+        let to = cx.netns()?;
+        to.nl().add_link(&LinkSpec::new("dummy", "n0"))?;
+        let spec = LinkSpec {
+            ns: Some(to.fd()),
+            ..lan.spec("n0")
+        };
+        for _ in 0..3 {
+            let refusal = lan
+                .host
+                .nl()
+                .try_add_link(&spec)?
+                .err()
+                .context("granted")?;
+            ensure!(refusal.errno == libc::EEXIST, "{refusal}");
+            free(&lan)?;
+        }
+        // The index may be taken too; here the name is free again.
+        to.nl().del_link(to.nl().link("n0")?.index)?;
+        lan.host.nl().add_link(&spec)?;
+    }
+    Ok(())
+}
+
+/// In softirq and in workers every nth of the module's steps fails, while frames pass, many listen,
+/// the table grows and shrinks, groups are joined, and namespaces end with slaves in them. Afterwards all is well.
+async fn in_the_background(cx: Cx) -> Result<()> {
+    let mut sum = 0;
+    for every in [1, 3] {
+        for mode in [Mode::L2, Mode::L3s] {
+            let lan = Lan::new(cx, mode)?;
+            let slaves = (0..12).map(|_| lan.slave()).collect::<Result<Vec<_>>>()?;
+            let (s, last) = (&slaves[0], &slaves[11]);
+            let loads = [
+                Load::start(&lan, frames_for(&lan, s.ip(), lan.wire_mac))?,
+                Load::on(&last.ns, last.index, frames_for(&lan, s.ip(), last.mac))?,
+            ];
+            let faults = Every::begin(every)?;
+            for n in 0..60 {
+                let _ = s.ns.nl().try_add_addr(&crate::nl::AddrSpec::new(
+                    s.index,
+                    extra(cx, 100 + n),
+                    cx.host_prefix(),
+                ))?;
+            }
+            for load in &loads {
+                load.running().await?;
+            }
+            // A group's address, 01:00:5e:1:2:3, by way of the device's list.
+            for slave in &slaves[1..4] {
+                let _ = slave
+                    .ns
+                    .nl()
+                    .set_link(slave.index, |l| l.allmulticast(true))?;
+            }
+            for _ in 0..3 {
+                let end = cx.netns()?;
+                let spec = LinkSpec {
+                    ns: Some(end.fd()),
+                    up: true,
+                    ..lan.spec("g0")
+                };
+                let _ = lan.host.nl().try_add_link(&spec)?;
+            }
+            super::namespaces_gone().await?;
+            for n in 0..60 {
+                let _ = s.ns.nl().try_del_addr(&crate::nl::AddrSpec::new(
+                    s.index,
+                    extra(cx, 100 + n),
+                    cx.host_prefix(),
+                ))?;
+            }
+            for load in &loads {
+                load.running().await?;
+            }
+            let failures = faults.failures()?;
+            drop(faults);
+            for load in loads {
+                load.stop()?;
+            }
+            println!("# one in {every}, {mode:?}: {failures} failed");
+            ensure!(failures > 0, "one in {every}, {mode:?}: nothing failed");
+            sum += failures;
+            let ip = extra(cx, 90);
+            s.ns.nl().add_addr(s.index, ip, cx.host_prefix())?;
+            if mode == Mode::L2 {
+                ensure!(
+                    arrives(&lan, &s.tap()?, ip, s.ip()).await?,
+                    "nothing arrives any more"
+                );
+                ping(&s.ns, lan.ext_ip()).await?;
+            }
+            // The queue may still be full of broadcasts, and a question waits its turn.
+            let mut answer = ping(&s.ns, last.ip()).await;
+            for _ in 0..5 {
+                if answer.is_err() {
+                    answer = ping(&s.ns, last.ip()).await;
+                }
+            }
+            answer?;
+        }
+    }
+    println!(
+        "# of the module's steps failed, since it was loaded: {}",
+        fault::failed_in()?
+    );
+    evidence::row(
+        &format!("fault injection: softirq, workers, namespace exit ({cx})"),
+        &format!("{sum} faults"),
+        "each, or every third, of the module's steps; delivers as before",
+    );
+    Ok(())
+}
+
+/// Unicast to a slave and broadcast, which twelve listen to.
+fn frames_for(lan: &Lan, to: std::net::IpAddr, from: frames::Mac) -> Vec<Vec<u8>> {
+    vec![
+        frames::udp(from, lan.mac, lan.ext_ip(), to, (5, 4000), &[3; 300]),
+        frames::ethernet(from, frames::BROADCAST, 0x88b5, &[7; 200]),
+        frames::ethernet(from, [1, 0, 0x5e, 1, 2, 3], 0x88b5, &[7; 200]),
+    ]
+}

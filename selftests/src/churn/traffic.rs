@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The packets that pass while everything changes.
+
+use super::worker::{pool, Space, POOL};
+use crate::frames;
+use crate::lan::Lan;
+use crate::packet;
+use anyhow::{Context, Result};
+use nix::sched::{setns, CloneFlags};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+const PORT: u16 = 4000;
+
+/// What passed.
+#[derive(Default)]
+pub struct Passed {
+    /// Frames that the wire sent.
+    pub from_wire: AtomicU64,
+    /// Datagrams that slaves' namespaces sent.
+    pub from_slaves: AtomicU64,
+    /// Datagrams that sockets there got.
+    pub by_slaves: AtomicU64,
+}
+
+/// Threads that send until the value is dropped.
+pub struct Traffic {
+    pub passed: Arc<Passed>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Traffic {
+    pub fn start(lans: &[Lan], spaces: Vec<Space>) -> Result<Traffic> {
+        let mut traffic = Traffic {
+            passed: Arc::default(),
+            stop: Arc::default(),
+            threads: Vec::new(),
+        };
+        for lan in lans {
+            let (stop, passed, file) = (
+                traffic.stop.clone(),
+                traffic.passed.clone(),
+                lan.ext.file()?,
+            );
+            let (index, frames) = (lan.wire, from_wire(lan));
+            traffic.threads.push(std::thread::spawn(move || {
+                let socket = setns(&file, CloneFlags::CLONE_NEWNET)
+                    .context("setns")
+                    .and_then(|()| packet::raw_socket(index))
+                    .expect("a socket on the wire");
+                while !stop.load(Ordering::Relaxed) {
+                    for frame in &frames {
+                        // SAFETY: the buffer is valid for its length.
+                        let rc = unsafe {
+                            libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0)
+                        };
+                        passed
+                            .from_wire
+                            .fetch_add(u64::from(rc > 0), Ordering::Relaxed);
+                    }
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            }));
+        }
+        let (stop, passed) = (traffic.stop.clone(), traffic.passed.clone());
+        traffic.threads.push(std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                for space in &spaces {
+                    let file = space.lock().unwrap().as_ref().map(|f| f.try_clone());
+                    if let Some(Ok(file)) = file {
+                        if setns(&file, CloneFlags::CLONE_NEWNET).is_ok() {
+                            drop(file);
+                            let _ = from_slaves(&passed);
+                        }
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }));
+        Ok(traffic)
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// To addresses of the pool, to all, to a group, and questions for addresses.
+fn from_wire(lan: &Lan) -> Vec<Vec<u8>> {
+    let mut frames = vec![
+        frames::ethernet(lan.wire_mac, frames::BROADCAST, 0x88b5, &[7; 600]),
+        frames::ethernet(lan.wire_mac, [0x33, 0x33, 0, 0, 0, 1], 0x88b5, &[7; 60]),
+    ];
+    for n in 0..POOL {
+        for v6 in [false, true] {
+            let from: IpAddr = if v6 {
+                crate::lan::EXT_V6.into()
+            } else {
+                crate::lan::EXT_V4.into()
+            };
+            let ports = (5, PORT);
+            frames.push(frames::udp(
+                lan.wire_mac,
+                lan.mac,
+                from,
+                pool(n, v6),
+                ports,
+                &[1; 100],
+            ));
+        }
+        if let IpAddr::V4(target) = pool(n, false) {
+            let sender = (lan.wire_mac, crate::lan::EXT_V4);
+            let asked = ([0; 6], target);
+            frames.push(frames::arp(
+                lan.wire_mac,
+                frames::BROADCAST,
+                true,
+                sender,
+                asked,
+            ));
+        }
+    }
+    frames
+}
+
+/// From the calling thread's namespace, by its own routes, to siblings, the wire, all and a group.
+fn from_slaves(passed: &Passed) -> std::io::Result<()> {
+    for v6 in [false, true] {
+        let any: SocketAddr = if v6 {
+            ([0u16; 8], PORT).into()
+        } else {
+            ([0u8; 4], PORT).into()
+        };
+        let socket = UdpSocket::bind(any)?;
+        socket.set_nonblocking(true)?;
+        let _ = socket.set_broadcast(true);
+        let mut to: Vec<SocketAddr> = (0..POOL).map(|n| (pool(n, v6), PORT).into()).collect();
+        match v6 {
+            false => to.extend::<[SocketAddr; 3]>([
+                (crate::lan::EXT_V4, PORT).into(),
+                ([10, 1, 0, 255], PORT).into(),
+                ([239, 1, 2, 3], PORT).into(),
+            ]),
+            true => to.push((crate::lan::EXT_V6, PORT).into()),
+        }
+        for to in to {
+            let sent = socket.send_to(&[2; 100], to).is_ok();
+            passed
+                .from_slaves
+                .fetch_add(u64::from(sent), Ordering::Relaxed);
+        }
+        let mut buffer = [0; 256];
+        while socket.recv(&mut buffer).is_ok() {
+            passed.by_slaves.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}

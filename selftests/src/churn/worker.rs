@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One thread of the churn: what it does follows from its seed, and what comes of it from what the others do meanwhile.
+
+use super::Tally;
+use crate::lan::{Mode, PRIVATE, VEPA};
+use crate::modules;
+use crate::netns::Netns;
+use crate::nl::{AddrSpec, Answer, LinkSpec, VethEnd, QUEUE_BYTES};
+use anyhow::{ensure, Result};
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use rand_xorshift::XorShiftRng;
+use std::fs::File;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+/// Namespaces of each worker that slaves live in.
+pub const SPACES: usize = 3;
+/// Slaves of each worker, at most.
+const SLOTS: usize = 6;
+/// Addresses that all fight for.
+pub const POOL: u8 = 40;
+
+/// What a request may be refused with, when others take away at the same time what it is about; for the rest it must not.
+const EXPECTED: [i32; 9] = [
+    libc::ENODEV,
+    libc::ENOENT,
+    libc::EEXIST,
+    libc::EADDRINUSE,
+    libc::EADDRNOTAVAIL,
+    libc::EBUSY,
+    libc::EINVAL,
+    libc::EOPNOTSUPP,
+    libc::ENETDOWN,
+];
+
+/// A namespace that packets come from, for the threads that send.
+pub type Space = Arc<Mutex<Option<File>>>;
+
+/// Where the masters are that all workers share.
+pub struct Shared {
+    pub host: File,
+    pub master: u32,
+}
+
+pub struct Worker {
+    rng: XorShiftRng,
+    number: usize,
+    kind: &'static str,
+    /// The shared masters' namespaces, then the worker's own.
+    hosts: Vec<(Netns, u32)>,
+    own: Netns,
+    spaces: Vec<Netns>,
+    seen: Vec<Space>,
+    reload: Arc<Mutex<u64>>,
+    pub tally: Tally,
+}
+
+/// The `n`th address of the pool, in either family.
+pub fn pool(n: u8, v6: bool) -> IpAddr {
+    match v6 {
+        false => [10, 1, 0, 20 + n].into(),
+        true => [0xfd01, 0, 0, 0, 0, 0, 0, 0x20 + u16::from(n)].into(),
+    }
+}
+
+impl Worker {
+    pub fn new(
+        number: usize,
+        seed: u64,
+        kind: &'static str,
+        shared: &[Shared],
+        seen: Vec<Space>,
+        reload: Arc<Mutex<u64>>,
+    ) -> Result<Worker> {
+        let mut hosts = Vec::new();
+        for shared in shared {
+            hosts.push((Netns::at(shared.host.try_clone()?)?, shared.master));
+        }
+        let mut worker = Worker {
+            rng: XorShiftRng::seed_from_u64(seed ^ ((number as u64) << 32)),
+            number,
+            kind,
+            hosts,
+            own: Netns::new()?,
+            spaces: Vec::new(),
+            seen,
+            reload,
+            tally: Tally::default(),
+        };
+        for n in 0..SPACES {
+            worker.spaces.push(Netns::new()?);
+            worker.show(n)?;
+        }
+        Ok(worker)
+    }
+
+    fn show(&self, n: usize) -> Result<()> {
+        *self.seen[n].lock().unwrap() = Some(self.spaces[n].file()?);
+        Ok(())
+    }
+
+    fn note(&mut self, op: &'static str, answer: Answer) -> Result<()> {
+        match answer {
+            Ok(_) => *self.tally.done.entry(op).or_default() += 1,
+            Err(refusal) => {
+                ensure!(
+                    EXPECTED.contains(&refusal.errno),
+                    "{op} was refused: {refusal}"
+                );
+                *self.tally.refused.entry(refusal.errno).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, op: &'static str) {
+        *self.tally.done.entry(op).or_default() += 1;
+    }
+
+    /// One operation.
+    pub fn step(&mut self) -> Result<()> {
+        let (space, slot) = (
+            self.rng.random_range(0..SPACES),
+            self.rng.random_range(0..SLOTS),
+        );
+        match self.rng.random_range(0..1000) {
+            0..220 => self.create(space, slot),
+            220..320 => self.on_slave(space, slot, "delete", |_, ns, index| {
+                ns.nl().try_del_link(index)
+            }),
+            320..520 => self.on_slave(space, slot, "add an address", |rng, ns, index| {
+                let (ip, prefix) = some_address(rng);
+                ns.nl().try_add_addr(&AddrSpec::new(index, ip, prefix))
+            }),
+            520..600 => self.on_slave(space, slot, "delete an address", |rng, ns, index| {
+                let Some(a) = ns.nl().addrs(index)?.choose(rng).cloned() else {
+                    return ns.nl().set_link(index, |l| l.up());
+                };
+                ns.nl().try_del_addr(&AddrSpec::new(index, a.ip, a.prefix))
+            }),
+            600..700 => self.on_slave(space, slot, "up or down", |rng, ns, index| {
+                let up = rng.random_range(0..4) > 0;
+                ns.nl()
+                    .set_link(index, |l| if up { l.up() } else { l.down() })
+            }),
+            700..760 => {
+                let kind = self.kind;
+                self.on_slave(
+                    space,
+                    slot,
+                    "change mode or flags",
+                    move |rng, ns, index| {
+                        let mut spec = LinkSpec::new(kind, "");
+                        match rng.random_range(0..3) {
+                            0 => spec.mode = Some(some_mode(rng) as u16),
+                            1 => spec.flags = [0, PRIVATE, VEPA].choose(rng).copied(),
+                            _ => {
+                                let bytes: u32 = rng.random_range(262144..16 << 20);
+                                spec.data = vec![(QUEUE_BYTES, bytes.to_ne_bytes().to_vec())];
+                            }
+                        }
+                        ns.nl().change_link(index, &spec)
+                    },
+                )
+            }
+            760..810 => self.on_slave(space, slot, "MTU of a slave", |rng, ns, index| {
+                ns.nl().try_set_mtu(index, rng.random_range(600..1501))
+            }),
+            810..850 => self.on_slave(space, slot, "listen to all", |rng, ns, index| {
+                let (on, which) = (rng.random(), rng.random());
+                ns.nl().set_link(index, |l| match which {
+                    true => l.promiscuous(on),
+                    false => l.allmulticast(on),
+                })
+            }),
+            850..880 => self.on_master("MTU of a master", |rng, ns, index| {
+                ns.nl().try_set_mtu(index, rng.random_range(1280..1501))
+            }),
+            880..910 => self.on_master("MAC of a master", |rng, ns, index| {
+                ns.nl()
+                    .try_set_mac(index, [2, 0, 0, 0, 9, rng.random_range(0..8)])
+            }),
+            910..950 => self.make_master(),
+            950..980 => {
+                // What lives in it dies with it, in the background.
+                self.spaces[space] = Netns::new()?;
+                self.show(space)?;
+                self.done("end a namespace");
+                Ok(())
+            }
+            980..995 => self.move_master(),
+            _ => self.reload(),
+        }
+    }
+
+    fn slave(&self, slot: usize) -> String {
+        format!("s{}x{slot}", self.number)
+    }
+
+    /// A request about a slave, if there is one under that number.
+    fn on_slave(
+        &mut self,
+        space: usize,
+        slot: usize,
+        op: &'static str,
+        f: impl FnOnce(&mut XorShiftRng, &Netns, u32) -> Result<Answer>,
+    ) -> Result<()> {
+        let ns = self.spaces[space].clone();
+        let Some(link) = ns.nl().find_link(&self.slave(slot))? else {
+            // Most of the time it is the namespace's other slaves that are there.
+            return self.create(space, slot);
+        };
+        let answer = f(&mut self.rng, &ns, link.index)?;
+        self.note(op, answer)
+    }
+
+    fn on_master(
+        &mut self,
+        op: &'static str,
+        f: impl FnOnce(&mut XorShiftRng, &Netns, u32) -> Result<Answer>,
+    ) -> Result<()> {
+        let (ns, index) = self.hosts.choose(&mut self.rng).cloned().expect("two");
+        let answer = f(&mut self.rng, &ns, index)?;
+        self.note(op, answer)
+    }
+
+    /// A slave of a shared master, or of one of the worker's own.
+    fn create(&mut self, space: usize, slot: usize) -> Result<()> {
+        let (mut host, mut master) = self.hosts.choose(&mut self.rng).cloned().expect("two");
+        if self.rng.random_range(0..4) == 0 {
+            host = self.own.clone();
+            let name = *["m0", "m1"].choose(&mut self.rng).expect("two");
+            match host.nl().find_link(name)? {
+                Some(link) => master = link.index,
+                None => return self.make_master(),
+            }
+        }
+        let spec = LinkSpec {
+            ns: Some(self.spaces[space].fd()),
+            link: Some(master),
+            mode: (self.rng.random_range(0..3) > 0).then(|| some_mode(&mut self.rng) as u16),
+            up: self.rng.random_range(0..8) > 0,
+            ..LinkSpec::new(self.kind, &self.slave(slot))
+        };
+        let answer = host.nl().try_add_link(&spec)?;
+        self.note("create", answer)
+    }
+
+    /// One of the worker's own masters goes with its slaves, and comes again.
+    fn make_master(&mut self) -> Result<()> {
+        let dummy = self.rng.random();
+        let name = if dummy { "m0" } else { "m1" };
+        let nl = self.own.nl();
+        if let Some(link) = nl.find_link(name)? {
+            let answer = nl.try_del_link(link.index)?;
+            self.note("delete a master", answer)?;
+        }
+        let spec = match dummy {
+            true => LinkSpec::new("dummy", name),
+            false => LinkSpec {
+                peer: Some(VethEnd {
+                    name: "e1".into(),
+                    ns: self.own.fd(),
+                    mtu: 1500,
+                }),
+                ..LinkSpec::new("veth", name)
+            },
+        };
+        let answer = self.own.nl().try_add_link(&LinkSpec { up: true, ..spec })?;
+        self.note("create a master", answer)
+    }
+
+    /// A master moves to the namespace of one of its slaves, or back.
+    fn move_master(&mut self) -> Result<()> {
+        let space = self.rng.random_range(0..SPACES);
+        let (from, to) = match self.rng.random() {
+            true => (self.own.clone(), self.spaces[space].clone()),
+            false => (self.spaces[space].clone(), self.own.clone()),
+        };
+        match from.nl().find_link("m0")? {
+            Some(link) => {
+                let answer = from.nl().set_link(link.index, |l| l.setns_by_fd(to.fd()))?;
+                self.note("move a master", answer)
+            }
+            None => self.make_master(),
+        }
+    }
+
+    /// Unloads the module, with all its slaves, and loads it again. One at a time: loading waits for nobody.
+    fn reload(&mut self) -> Result<()> {
+        let reload = self.reload.clone();
+        let mut count = reload.lock().unwrap();
+        // A creation that is under way holds it.
+        let unloaded = modules::unload(self.kind);
+        modules::load(self.kind)?;
+        if unloaded.is_ok() {
+            *count += 1;
+            self.done("unload and load");
+        }
+        Ok(())
+    }
+}
+
+fn some_mode(rng: &mut XorShiftRng) -> Mode {
+    *[Mode::L2, Mode::L3, Mode::L3s].choose(rng).expect("three")
+}
+
+fn some_address(rng: &mut XorShiftRng) -> (IpAddr, u8) {
+    let v6 = rng.random();
+    (
+        pool(rng.random_range(0..POOL), v6),
+        if v6 { 64 } else { 24 },
+    )
+}

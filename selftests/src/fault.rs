@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Fault injection, in two ways.
+//!
+//! The module's own steps: a test build of it has a counter in front of each function of the kernel that it calls and that
+//! may fail (selftests/faulty/steps.c), in whatever context.
+//!
+//! Anybody's: the debug kernel's `fail-nth` fails the nth slab allocation of a task's system call, whoever makes it
+//! (Documentation/fault-injection/).
+
+use anyhow::{Context, Result};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+
+const FAILSLAB: &str = "/sys/kernel/debug/failslab";
+const OURS: &str = "/sys/module/ipvlan_rs/parameters";
+
+/// Whose steps fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// What the module calls: allocations, registrations, links, hooks.
+    Ours,
+    /// All slab allocations.
+    Anybodys,
+}
+
+fn set(directory: &str, key: &str, value: &str) -> Result<()> {
+    let path = format!("{directory}/{key}");
+    fs::write(&path, value).with_context(|| {
+        format!("{path}: this takes a debug kernel and the test build of the module")
+    })
+}
+
+fn failed() -> Result<u64> {
+    let text = fs::read_to_string(format!("{OURS}/failed"))
+        .context("not the test build of the module (scripts/check-debug faults)")?;
+    Ok(text.trim().parse()?)
+}
+
+/// Which of the module's steps have failed since it was loaded: `function count, …`.
+pub fn failed_in() -> Result<String> {
+    let text = fs::read_to_string(format!("{OURS}/failed_in"))?;
+    Ok(text.trim().replace('\n', ", "))
+}
+
+/// While it lives, one step of this thread's system calls fails, or the module's next `n`th.
+pub enum Nth {
+    Ours(u64),
+    Anybodys(File),
+}
+
+impl Nth {
+    /// The `n`th from now on, counted from one.
+    pub fn arm(whose: Whose, n: u32) -> Result<Nth> {
+        let text = n.to_string();
+        if whose == Whose::Ours {
+            let before = failed()?;
+            set(OURS, "fail_nth", &text)?;
+            return Ok(Nth::Ours(before));
+        }
+        // Else nothing fails that may sleep, which is nearly everything here.
+        set(FAILSLAB, "ignore-gfp-wait", "N")?;
+        set(FAILSLAB, "verbose", "0")?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/proc/thread-self/fail-nth")
+            .context("the kernel has no fail-nth")?;
+        file.write_all(text.as_bytes())?;
+        Ok(Nth::Anybodys(file))
+    }
+
+    /// Ends it; whether the step came, and failed.
+    pub fn end(self) -> Result<bool> {
+        match self {
+            Nth::Ours(before) => {
+                set(OURS, "fail_nth", "0")?;
+                Ok(failed()? > before)
+            }
+            Nth::Anybodys(mut file) => {
+                let mut text = [0; 16];
+                let length = file.read_at(&mut text, 0)?;
+                file.write_all(b"0")?;
+                let left: u32 = std::str::from_utf8(&text[..length])?.trim().parse()?;
+                Ok(left == 0)
+            }
+        }
+    }
+}
+
+/// While it lives, every nth of the module's steps fails, in whatever context.
+pub struct Every(u64);
+
+impl Every {
+    pub fn begin(n: u64) -> Result<Every> {
+        let before = failed()?;
+        set(OURS, "fail_every", &n.to_string())?;
+        Ok(Every(before))
+    }
+
+    /// How many have failed until now.
+    pub fn failures(&self) -> Result<u64> {
+        Ok(failed()? - self.0)
+    }
+}
+
+impl Drop for Every {
+    fn drop(&mut self) {
+        let _ = set(OURS, "fail_every", "0");
+    }
+}
