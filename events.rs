@@ -25,6 +25,7 @@ use crate::{
     },
     master_has_priority,
     net::{
+        compat::eaddrinuse,
         device::{
             NetDevice,
             Relay, //
@@ -205,7 +206,7 @@ fn validate<K: FamilyOf>(key: K, slave: &Slave, dev: &NetDevice, extack: ExtAck<
             extack.set(
                 c"Address already assigned to another slave of this master: remove it there first",
             );
-            return Answer::Error(EADDRINUSE);
+            return Answer::Error(eaddrinuse());
         }
         None if port
             .addresses
@@ -223,7 +224,7 @@ fn validate<K: FamilyOf>(key: K, slave: &Slave, dev: &NetDevice, extack: ExtAck<
         extack.set(
             c"Address (or peer) belongs to the master: use another, or load with master_addr=1",
         );
-        return Answer::Error(EADDRINUSE);
+        return Answer::Error(eaddrinuse());
     }
     Answer::Ok
 }

@@ -47,6 +47,7 @@ use device::Ipvlan;
 use events::Events;
 use kernel::prelude::*;
 use net::{
+    compat::is_on,
     link::LinkRegistration,
     notifier::{
         Addresses4,
@@ -68,6 +69,10 @@ module! {
     alias: ["rtnl-link-ipvlan_rs"],
     imports_ns: ["NETDEV_INTERNAL"],
     params: {
+        dropin: u8 {
+            default: 0,
+            description: "1: serve links of the kind ipvlan too, in the place of in-tree ipvlan (default 0)",
+        },
         master_addr: u8 {
             default: 0,
             description: "1: slaves may take the master's own addresses and their traffic, as in-tree ipvlan (default 0)",
@@ -77,12 +82,13 @@ module! {
 
 /// Whether what is sent to the master's own addresses goes to the master, whatever slaves say.
 fn master_has_priority() -> bool {
-    module_parameters::master_addr.value() == 0
+    !is_on(module_parameters::master_addr.value())
 }
 
 /// The module: what it has registered. Dropped from top to bottom, so the order of the fields is the order of teardown:
 /// first no more links, then no more hooks and events, and last what readers of RCU may still hold.
 struct IpvlanModule {
+    _dropin: Option<LinkRegistration<Ipvlan>>,
     _links: LinkRegistration<Ipvlan>,
     _l3s: l3s::Registration,
     _devices: Membership<Devices, Events>,
@@ -103,8 +109,15 @@ impl kernel::Module for IpvlanModule {
         let addresses4 = Membership::new()?;
         let devices = Membership::new()?;
         let l3s = l3s::HOOKS.register()?;
+        let links = netlink::LINK_OPS.register()?;
+        let dropin = if is_on(module_parameters::dropin.value()) {
+            netlink::drop_in()?
+        } else {
+            None
+        };
         Ok(Self {
-            _links: netlink::LINK_OPS.register()?,
+            _dropin: dropin,
+            _links: links,
             _l3s: l3s,
             _devices: devices,
             _addresses4: addresses4,

@@ -35,6 +35,7 @@ use crate::{
         link::{
             LinkKind,
             LinkOps,
+            LinkRegistration,
             NewLink, //
         },
         list::DeviceList,
@@ -78,6 +79,27 @@ const POLICY: [AttrType; 34] = {
 
 /// The kind's operations.
 pub(crate) static LINK_OPS: LinkOps<Ipvlan> = LinkOps::new();
+
+/// The same in the place of in-tree ipvlan, for tools that know that kind only.
+static DROPIN_OPS: LinkOps<Ipvlan> = LinkOps::named(c"ipvlan");
+
+/// Serves the kind `ipvlan` too, if nobody else does; otherwise says so, and nothing is lost but that.
+///
+/// # Errors
+///
+/// None of the kind being taken.
+pub(crate) fn drop_in() -> Result<Option<LinkRegistration<Ipvlan>>> {
+    match DROPIN_OPS.register() {
+        Ok(registration) => Ok(Some(registration)),
+        Err(error) if error == EEXIST => {
+            pr_warn!(
+                "the kind ipvlan is taken, so only ipvlan_rs is served: unload ipvtap and ipvlan, and load this again\n"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
 
 /// The device that a new slave is to lie on: the one that IFLA_LINK names, or its master if that is a slave itself.
 fn master<'a>(

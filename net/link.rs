@@ -182,6 +182,12 @@ unsafe impl<K: LinkKind> Sync for LinkOps<K> {}
 impl<K: LinkKind> LinkOps<K> {
     /// The operations, not registered.
     pub(crate) const fn new() -> Self {
+        Self::named(K::KIND)
+    }
+
+    /// The operations under another name: the same driver may serve a second kind. Its links are like those of the first,
+    /// and tell only by what they are called in dumps which they were made as.
+    pub(crate) const fn named(kind: &'static CStr) -> Self {
         const { assert!(K::POLICY.len() <= MAX_ATTRS) };
         let mut policy = [AttrType::None.policy(); MAX_ATTRS];
         let mut attr = 0;
@@ -191,7 +197,7 @@ impl<K: LinkKind> LinkOps<K> {
         }
         Self {
             ops: UnsafeCell::new(sys::rtnl_link_ops {
-                kind: kernel::str::as_char_ptr_in_const_context(K::KIND),
+                kind: kernel::str::as_char_ptr_in_const_context(kind),
                 priv_size: size_of::<PrivCell<K>>(),
                 maxtype: K::POLICY.len() as u32 - 1,
                 setup: Some(setup::<K>),

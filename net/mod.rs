@@ -6,6 +6,7 @@
 //! as long as the call) arrives as a witness or a lifetime; what must be undone is a value whose drop undoes it.
 
 pub(crate) mod attr;
+pub(crate) mod compat;
 pub(crate) mod device;
 pub(crate) mod device_ref;
 pub(crate) mod driver;

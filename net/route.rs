@@ -4,6 +4,7 @@
 //! netfilter hooks), and receiving one as if another device had.
 
 use super::{
+    compat::eafnosupport,
     device::NetDevice,
     packet::Xmit,
     skbuff::Skb,
@@ -186,7 +187,7 @@ impl Route {
 
     #[cfg(not(CONFIG_IPV6))]
     fn lookup6(_: &NetDevice, _: &Header6, _: u32, _: &Softirq) -> Result<Self, Xmit> {
-        Err(Xmit::error(EAFNOSUPPORT))
+        Err(Xmit::error(eafnosupport()))
     }
 
     #[cfg(CONFIG_IPV6)]
@@ -195,7 +196,7 @@ impl Route {
         // With ipv6.disable=1 there are no tables to look into.
         // SAFETY: Reads a flag.
         if !unsafe { sys::ipvlan_rs_ipv6_mod_enabled() } {
-            return Err(Xmit::error(EAFNOSUPPORT));
+            return Err(Xmit::error(eafnosupport()));
         }
         let mut flow = header.flow();
         flow.__fl_common.flowic_oif = dev.ifindex();

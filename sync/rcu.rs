@@ -96,7 +96,8 @@ impl Drop for RcuGuard {
 ///
 /// Process context; sleeps. Must not be called from within a read-side section.
 pub fn wait_for_readers() {
-    kernel::sync::rcu::synchronize_rcu();
+    // SAFETY: Only asks for process context; a reader that calls it waits for itself, which is a hang, not unsafe.
+    unsafe { bindings::synchronize_rcu() };
 }
 
 /// Waits, when it is dropped, until all callbacks of [`RcuBox`]es that were dropped before have run (`rcu_barrier()`).
@@ -113,7 +114,8 @@ impl Barrier {
 
 impl Drop for Barrier {
     fn drop(&mut self) {
-        kernel::sync::rcu::rcu_barrier();
+        // SAFETY: Only asks for process context.
+        unsafe { bindings::rcu_barrier() };
     }
 }
 

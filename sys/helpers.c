@@ -20,6 +20,7 @@
 #include <net/netdev_lock.h>
 #include <net/netns/generic.h>
 
+#include "compat.h"
 #include "helpers.h"
 
 void ipvlan_rs_spin_lock_bh(spinlock_t *lock)

@@ -7,6 +7,7 @@ mod bare;
 mod bench;
 mod churn;
 mod counters;
+mod dropin;
 mod failover;
 mod failures;
 mod faults;
@@ -53,6 +54,7 @@ use anyhow::Result;
 pub fn all() -> impl Iterator<Item = &'static Case> {
     [
         bare::CASES,
+        dropin::CASES,
         malformed::CASES,
         paged::CASES,
         routed::CASES,

@@ -15,10 +15,10 @@ cases! {
 }
 
 /// The module with other parameters than usual, until this is dropped.
-struct Loaded(Cx);
+pub(super) struct Loaded(Cx);
 
 impl Loaded {
-    fn with(cx: Cx, parameters: &str) -> Result<Loaded> {
+    pub(super) fn with(cx: Cx, parameters: &str) -> Result<Loaded> {
         // In-tree behaves so anyway, and has no parameters.
         if cx.kind == Kind::IpvlanRs {
             modules::unload(cx.kind())?;
