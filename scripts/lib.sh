@@ -49,17 +49,36 @@ WIDE_PACKAGES=(
 	udev procps file jq iputils-ping ethtool python3-pip
 )
 
-# root_key [wide]: the root's directory; another list of packages is another root.
-root_key() {
-	local name=root packages=("${ROOT_PACKAGES[@]}")
-	[[ ${1:-} != wide ]] || { name=wide && packages+=("${WIDE_PACKAGES[@]}"); }
-	printf '%s-%s' "$name" "$(sha256sum <<<"$SETUP_VERSION $MIRROR ${packages[*]}" | cut -c 1-12)"
+# What a third root holds besides: what makes Debian packages, judges them, and makes the disk
+# of the machine that they are tried in.
+PACKAGING_PACKAGES=(
+	dpkg-dev debhelper dh-dkms dkms fakeroot lintian piuparts mmdebstrap e2fsprogs libarchive13t64
+	man-db mandoc
+)
+
+# root_packages [KIND]: what the root of that kind (wide, packaging) holds, one a line.
+root_packages() {
+	printf '%s\n' "${ROOT_PACKAGES[@]}"
+	case ${1:-} in
+	wide) printf '%s\n' "${WIDE_PACKAGES[@]}" ;;
+	packaging) printf '%s\n' "${PACKAGING_PACKAGES[@]}" ;;
+	esac
 }
 
-# choose_root: makes ROOT known: the wide one for kernels of our own, and where WIDE is set.
+# root_key [KIND]: the root's directory; another list of packages is another root.
+root_key() {
+	local packages
+	mapfile -t packages < <(root_packages "${1:-}")
+	printf '%s-%s' "${1:-root}" "$(sha256sum <<<"$SETUP_VERSION $MIRROR ${packages[*]}" | cut -c 1-12)"
+}
+
+# choose_root: makes ROOT_KIND and ROOT known: the wide one for kernels of our own and where
+# WIDE is set, the packaging one where PACKAGING is.
 choose_root() {
 	[[ ${KVER:-} != own-* ]] || WIDE=yes
-	ROOT=$CACHE/$(root_key ${WIDE:+wide})
+	ROOT_KIND=${PACKAGING:+packaging}
+	[[ -z ${WIDE:-} ]] || ROOT_KIND=wide
+	ROOT=$CACHE/$(root_key "$ROOT_KIND")
 }
 
 # Inside the root the checkout and the cache have fixed names, so that neither cargo's
@@ -189,6 +208,9 @@ into_root() {
 	words+=(--mount --propagation private
 		bash "$SCRIPTS/enter" "$ROOT" "${KERNEL:-}" "$TOP" "$CACHE")
 }
+
+# project_version: the one number that all parts and packages have.
+project_version() { sed -n '1s/.*(\(.*\)).*/\1/p' "$TOP/debian/changelog"; }
 
 # module_sources: the files Kbuild reads, relative to the checkout, one a line.
 module_sources() {

@@ -4,6 +4,9 @@
 # guest boots. Each function runs in a step with ROOT, KVER and KERNEL (the directory
 # being made) set.
 
+# shellcheck source=kdir/source.sh
+. "$TOP/kdir/source.sh"
+
 # in_apt DIRECTORY ARGUMENT…: apt-get as the root's only user, who may not become _apt.
 in_apt() {
 	local dir=$1
@@ -50,6 +53,13 @@ choose_kernel() {
 	return 1
 }
 
+# rust_kernels: every kernel that apt offers with its headers, and that has CONFIG_RUST: Debian's
+# since 7.2. What a .config says is checked when a kernel is set up.
+rust_kernels() {
+	in_root apt-cache search --names-only '^linux-headers-[0-9].*-amd64$' |
+		sed -n 's/^linux-headers-\([0-9][^ ]*\) .*/\1/p' | awk -F. '$1 > 7 || $1 == 7 && $2 >= 2' | sort -V
+}
+
 # series VERSION: 7.3 of 7.3.4-1~bpo13+1.
 series() { [[ $1 =~ ^([0-9]+\.[0-9]+) ]] && printf '%s' "${BASH_REMATCH[1]}"; }
 
@@ -93,119 +103,40 @@ fetch_kernel() {
 	printf '%s\n' "$version" >"$KERNEL/version"
 }
 
-# config_of NAME: a value of the kernel's configuration, without quotes.
-config_of() { sed -n "s/^CONFIG_$1=\"\?\([^\"]*\)\"\?\$/\1/p" "$KERNEL/pkg/usr/src/linux-headers-$KVER/.config"; }
+# kdir COMMAND OPTION…: the tool that users have, in the root, for KVER.
+kdir() { in_root "$IN_TOP/kdir/ipvlan-rs-kdir" "$@" "$KVER"; }
 
 # check_kernel: refuses a kernel that this root cannot build Rust modules for, by name of
-# the missing thing.
+# the missing thing. That the metadata is missing (3) is what setup is for.
 check_kernel() {
-	local want have cc
-	[[ $(config_of RUST) == y ]] ||
-		die "kernel $KVER is built without CONFIG_RUST: no Rust module can be loaded into it"
-	want=$(config_of RUSTC_VERSION_TEXT) have=$(in_root rustc --version)
-	[[ $have == "$want"* || $want == "$have"* ]] ||
-		die "kernel $KVER was built by \"$want\", but the root has \"$have\"" \
-			"a module must be built by the kernel's own rustc"
-	want=$(config_of BINDGEN_VERSION_TEXT) have=$(in_root bindgen --version)
-	[[ -z $want || $have == "$want" ]] ||
-		die "kernel $KVER was built with \"$want\", but the root has \"$have\""
-	cc=$(config_of CC_VERSION_TEXT)
-	in_root sh -c "command -v ${cc%% *}" >/dev/null ||
-		die "kernel $KVER was built by \"$cc\", and the root has no ${cc%% *}"
+	local rc=0
+	kdir check || rc=$?
+	((rc == 0 || rc == 3)) || die "kernel $KVER cannot be used: see above"
 }
 
-# unpack DEB DIRECTORY EXCLUDE…: a linux-source package's tree.
-unpack() {
-	local deb=$1 to=$2 name
-	name=$(basename "${deb%%_*}")
-	shift 2
-	mkdir -p "$to"
-	# shellcheck disable=SC2016 # expanded by the shell inside the root
-	in_root bash -euo pipefail -c '
-		deb=$1 name=$2 to=$3
-		shift 3
-		dpkg-deb --fsys-tarfile "$deb" | tar -xO "./usr/src/$name.tar.xz" | xz -dcT0 |
-			tar -C "$to" -x --strip-components=1 --no-same-owner \
-				--anchored --wildcards --wildcards-match-slash "$@"' \
-		bash "$IN_CACHE/${deb#"$CACHE/"}" "$name" "$IN_CACHE/${to#"$CACHE/"}" "$@"
-}
-
-# other_architectures PACKAGE: options that leave them out, but not their Kconfig files,
-# which are sourced all the same.
-other_architectures() {
-	local arch
-	for arch in alpha arc arm arm64 csky hexagon loongarch m68k microblaze mips nios2 openrisc \
-		parisc powerpc riscv s390 sh sparc um xtensa; do
-		printf '%s\n' "--exclude=$1/arch/$arch/*.[chS]" "--exclude=$1/arch/$arch/*.dts*"
-	done
-}
-
-# unpack_source: of the source only what configuring and preparing reads; four fifths of
-# its bytes are drivers' C files, other architectures and documentation.
-unpack_source() {
-	local deb name path excludes=()
-	deb=$(echo "$KERNEL"/debs/linux-source-*.deb)
-	name=$(basename "${deb%%_*}")
-	for path in 'Documentation/*.rst' 'Documentation/*.yaml' 'Documentation/*.txt' 'drivers/*.c' \
-		'drivers/*/asic_reg/*' 'drivers/gpu/drm/amd/include/*' 'fs/*.c' 'net/*.c' 'sound/*.c' \
-		'samples/*.c' 'tools/perf/*' 'tools/testing/*'; do
-		excludes+=(--exclude="$name/$path")
-	done
-	mapfile -t -O ${#excludes[@]} excludes < <(other_architectures "$name")
-	unpack "$deb" "$KERNEL/source" "${excludes[@]}"
-}
-
+# build_metadata: what Debian leaves out, put beside the unpacked headers.
 build_metadata() {
-	local headers=$KERNEL/pkg/usr/src/linux-headers-$KVER inside=$IN_CACHE/${KERNEL##*/} cc
-	local build=$KERNEL/build
-	cc=$(config_of CC_VERSION_TEXT)
-	cc=${cc%% *}
-	mkdir -p "$build"
-	cp "$headers/.config" "$build/.config"
-	local make=(make -C "$inside/source" O="$inside/build" CC="$cc" CROSS_COMPILE="${cc%gcc*}")
-	in_root "${make[@]}" olddefconfig
-	# A changed option would be another kernel. The compilers' texts may differ by a
-	# point release; whether the result fits is decided by the symbols below.
-	if ! diff <(grep -v '_VERSION_TEXT=' "$headers/.config") <(grep -v '_VERSION_TEXT=' "$build/.config"); then
-		echo "this toolchain does not reproduce the kernel's configuration"
-		return 1
-	fi
-	in_root "${make[@]}" -j"$JOBS" prepare
-	verify_metadata "$build" "$headers/Module.symvers"
-	mkdir -p "$headers/rust"
-	cp "$build"/rust/*.rmeta "$build"/rust/*.so "$headers/rust/"
-	cp "$build/scripts/target.json" "$headers/scripts/"
+	local inside=$IN_CACHE/${KERNEL##*/} deb
+	deb=$(echo "$KERNEL"/debs/linux-source-*.deb)
+	kdir build --source "$inside/debs/${deb##*/}" --work "$inside" --jobs "$JOBS" \
+		--output "/usr/src/linux-headers-$KVER"
 	keep_for_editors
 }
 
 # keep_for_editors: the sources that those crates were compiled from, and the kernel's own
 # description of them, for scripts/rust-analyzer.
 keep_for_editors() {
-	local to=$KERNEL/rust-src
+	local to=$KERNEL/rust-src build=$KERNEL/build cc
+	cc=$(config_value "$build/.config" CC_VERSION_TEXT)
+	cc=${cc%% *}
 	mkdir -p "$to/build/rust"
-	in_root "${make[@]}" rust-analyzer
+	in_root make -C "$IN_CACHE/${KERNEL##*/}/source" O="$IN_CACHE/${KERNEL##*/}/build" CC="$cc" \
+		CROSS_COMPILE="${cc%gcc*}" rust-analyzer
 	mv "$build/rust-project.json" "$to/kernel.json"
 	mkdir -p "$to/source"
 	cp -a "$KERNEL/source/rust" "$to/source/"
 	(cd "$build/rust" && find . \( -name '*.rs' -o -name '*.so' \) -print0 | tar --null -cT - -f -) |
 		tar -C "$to/build/rust" -xf -
-}
-
-# verify_metadata BUILD SYMVERS: every Rust symbol the shipped kernel exports must be
-# defined, under the same mangled name and so with the same crate hashes, by the crates
-# just built; else a module would compile here and fail to load there.
-verify_metadata() {
-	local missing
-	in_root sh -c "nm --defined-only $IN_CACHE/${1#"$CACHE/"}/rust/*.o" | awk 'NF == 3 { print $3 }' | sort -u >"$1/defined"
-	awk '$3 == "vmlinux" && $2 ~ /^_R/ { print $2 }' "$2" | sort -u >"$1/exported"
-	missing=$(comm -13 "$1/defined" "$1/exported")
-	[[ -s $1/exported ]] || { echo "Module.symvers exports no Rust symbol"; return 1; }
-	if [[ -n $missing ]]; then
-		echo "$(wc -l <<<"$missing") of $(wc -l <"$1/exported") exported Rust symbols are not reproduced, e.g.:"
-		head -n 5 <<<"$missing"
-		return 1
-	fi
-	echo "all $(wc -l <"$1/exported") exported Rust symbols are reproduced"
 }
 
 # Modules a guest may want, by name; their dependencies follow.

@@ -50,7 +50,7 @@ setup_source() {
 
 # fetch_source VERSION: the linux-source package, without what none of our kernels has.
 fetch_source() {
-	local version=$1 package dir excludes=() path
+	local version=$1 package deb dir excludes=() path
 	package=linux-source-$(series "$version")
 	mkdir -p "$SOURCE.new/deb" "$SOURCE.new/tree"
 	in_apt "$IN_CACHE/${SOURCE##*/}.new/deb" download "$package=$version"
@@ -61,7 +61,10 @@ fetch_source() {
 		excludes+=(--exclude="$package/$path")
 	done
 	mapfile -t -O ${#excludes[@]} excludes < <(other_architectures "$package")
-	unpack "$SOURCE.new/deb/${package}_"*.deb "$SOURCE.new/tree" "${excludes[@]}"
+	deb=$(echo "$SOURCE.new/deb/${package}_"*.deb)
+	# shellcheck disable=SC2016 # expanded by the shell inside the root
+	in_root bash -euo pipefail -c '. kdir/source.sh; unpack_source "$@"' bash \
+		"$IN_CACHE/${deb#"$CACHE/"}" "$IN_CACHE/${SOURCE##*/}.new/tree" "${excludes[@]}"
 	rm -rf -- "$SOURCE.new/deb"
 	touch "$SOURCE.new/.complete"
 	mv "$SOURCE.new" "$SOURCE"
