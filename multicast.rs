@@ -344,7 +344,7 @@ impl Port {
         }
         if let Err(copy) = flood.queue.push(copy, flood.master.clone(), Origin::Wire) {
             flood.note_lost(&audience, bit, cx);
-            copy.free(DropReason::FullRing);
+            copy.free(DropReason::MulticastBacklog);
         }
         flood.queue();
     }
@@ -397,7 +397,7 @@ impl Port {
             }
             Some(skb) => {
                 slave.queued.fetch_sub(charge, Relaxed);
-                skb.free(DropReason::FullRing);
+                skb.free(DropReason::MulticastBacklog);
                 Xmit::DROP
             }
         }

@@ -160,7 +160,8 @@ impl<H: LocalIn> HookUse<H> {
             return;
         };
         match users.read() {
-            0 => {}
+            // Not the namespace where it began.
+            0 => pr_err!("a namespace's hooks were ended more often than begun\n"),
             1 => {
                 users.write(0);
                 hooks.unhook(net);
@@ -220,6 +221,7 @@ unsafe extern "C" fn leave_net<H: LocalIn>(net: *mut sys::net) {
     // Not under RTNL, which would delay the end of every namespace.
     if let Some(InNet { users }) = H::hooks().in_net(net) {
         if users.read() != 0 {
+            pr_err!("a namespace goes with {} uses of its hooks\n", users.read());
             Rtnl::with(|_rtnl| {
                 users.write(0);
                 H::hooks().unhook(net);

@@ -28,8 +28,8 @@ pub(crate) enum DropReason {
     PacketTooBig = sys::skb_drop_reason_SKB_DROP_REASON_PKT_TOO_BIG,
     /// A source address that is not the sender's.
     InvalidSource = sys::skb_drop_reason_SKB_DROP_REASON_MAC_INVALID_SOURCE,
-    /// A queue is full.
-    FullRing = sys::skb_drop_reason_SKB_DROP_REASON_FULL_RING,
+    /// The queue of frames for many is full.
+    MulticastBacklog = sys::IPVLAN_RS_DROP_BACKLOG,
 }
 
 /// What a transmit returns: `NET_XMIT_*` or a negative errno. The packet is consumed in any case.

@@ -59,6 +59,9 @@ void ipvlan_rs_percpu_add(u64 __percpu *counter, u64 value);
 #define IPVLAN_RS_XMIT_DEPTH_MAX 4
 #endif
 
+/* Why a frame for many is dropped when their queue is full. */
+enum { IPVLAN_RS_DROP_BACKLOG = SKB_DROP_REASON_IPVLAN_MULTICAST_BACKLOG };
+
 unsigned int ipvlan_rs_xmit_depth_inc(void);
 void ipvlan_rs_xmit_depth_dec(void);
 

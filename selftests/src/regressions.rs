@@ -179,14 +179,14 @@ const SCENARIOS: &[(u32, &str, Row)] = &[
         28,
         "control block read as IP options (CVE-2023-3090)",
         Skipped(
-            "route::output4() and output6() are the only ways into the stack's output, and clear it (Skb::clear_cb)",
+            "Route::output() and report_too_big() of net/route.rs are the only ways from a sent packet into the IP layer, and clear it (Skb::clear_cb)",
         ),
     ),
     (
         29,
         "positive results of a qdisc taken for errors (8a9922e7be6d)",
         Skipped(
-            "a result is an Xmit, and only Xmit::is_sent() judges it: NET_XMIT_CN is sent; no qdisc here gives one",
+            "a result is an Xmit, and only Xmit::is_sent() judges it: NET_XMIT_CN (of pfifo_head_drop, say) is sent",
         ),
     ),
     (

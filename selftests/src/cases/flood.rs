@@ -217,5 +217,22 @@ async fn pause_frames_are_not_distributed(cx: Cx) -> Result<()> {
         !seen.iter().any(|f| f.bytes.starts_with(&pause)),
         "a sibling got a pause frame"
     );
+    let wire = lan.wire_tap()?;
+    let pause = frames::ethernet(lan.wire_mac, frames::BROADCAST, 0x8808, &[0, 1, 0, 1, 0, 0]);
+    let mark = frames::ethernet(
+        lan.wire_mac,
+        frames::BROADCAST,
+        0x88b5,
+        b"another mark mark",
+    );
+    wire.send(&pause)?;
+    wire.send(&mark)?;
+    let seen = tb
+        .until("the second mark", |f| f.bytes.starts_with(&mark))
+        .await?;
+    ensure!(
+        !seen.iter().any(|f| f.bytes.starts_with(&pause)),
+        "a slave got a pause frame of the wire"
+    );
     Ok(())
 }

@@ -161,6 +161,8 @@ pub struct Link {
     pub rx_queues: u32,
     pub qdisc: String,
     pub stats: Stats64,
+    /// What else there is, but for what changes by itself or tells where the link is: in words.
+    pub others: Vec<String>,
 }
 
 impl Link {
@@ -194,6 +196,7 @@ impl Link {
             rx_queues: 0,
             qdisc: String::new(),
             stats: Stats64::default(),
+            others: Vec::new(),
         };
         for attribute in &message.attributes {
             match attribute {
@@ -217,7 +220,12 @@ impl Link {
                 LinkAttribute::Qdisc(v) => l.qdisc = v.clone(),
                 LinkAttribute::Stats64(v) => l.stats = *v,
                 LinkAttribute::LinkInfo(infos) => infos.iter().for_each(|info| l.decode_info(info)),
-                _ => {}
+                LinkAttribute::Stats(_)
+                | LinkAttribute::AfSpecUnspec(_)
+                | LinkAttribute::CarrierChanges(_)
+                | LinkAttribute::CarrierUpCount(_)
+                | LinkAttribute::CarrierDownCount(_) => {}
+                other => l.others.push(format!("{other:?}")),
             }
         }
         l

@@ -229,7 +229,10 @@ pub const ROWS: &[(&str, Row)] = &[
         ]),
     ),
     ("header build", Cases(&["mac.header_has_the_masters_mac"])),
-    ("src spoofing", Cases(&["l2.any_source_mac_leaves"])),
+    (
+        "src spoofing",
+        Cases(&["l2.any_source_mac_leaves", "hairpin.private_stays_private"]),
+    ),
     (
         "dst address theft",
         Cases(&["address.masters_address_is_refused"]),

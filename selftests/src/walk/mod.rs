@@ -188,5 +188,12 @@ pub fn conclude(tally: &Tally) -> Result<()> {
         tally.chance.0,
         tally.chance.1
     );
+    // Filters and carriers take effect late; a driver that loses or doubles now and then must not pass for that.
+    ensure!(
+        tally.repeated * 50 <= tally.probes + 250,
+        "{} of {} probes had to be sent again",
+        tally.repeated,
+        tally.probes
+    );
     Ok(())
 }

@@ -247,11 +247,15 @@ fn concerned(sent: &Sent<'_>) -> Option<Vec<u8>> {
     };
     let all = (libc::IFF_PROMISC | libc::IFF_ALLMULTI) as u32;
     let slaves = sent.view.slaves.iter();
+    // Who asks for an address of its own by way of a switch is not asked itself.
+    let home = (!own_wire || Some(owner) != sender).then(|| sent.view.slaves[&owner].space);
+    let group = destination(sent.probe, sent.view.master.mac);
     let concerned = slaves
         .filter(|(slot, s)| {
-            s.is_up()
-                && Some(**slot) != sender
-                && (**slot == owner || Some(**slot) == sent.receiver(asker) || s.flags & all != 0)
+            let named = **slot == owner || Some(**slot) == sent.receiver(asker);
+            let at_home = home == Some(s.space) && s.listens(&group);
+            let nosy = s.flags & all != 0;
+            s.is_up() && Some(**slot) != sender && (named || at_home || nosy)
         })
         .map(|(slot, _)| *slot)
         .collect();

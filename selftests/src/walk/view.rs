@@ -23,6 +23,8 @@ pub struct LinkView {
     pub carrier: bool,
     pub promiscuity: u32,
     pub allmulti: u32,
+    /// Limits, queues and whatever else dumps say.
+    pub others: Vec<String>,
     /// Whether IFLA_LINK names the master.
     pub on_master: bool,
     /// Whether there is an IFLA_LINK_NETNSID.
@@ -160,6 +162,7 @@ pub fn differences(theirs: &LinkView, ours: &LinkView) -> Vec<String> {
         operstate,
         carrier,
         promiscuity,
+        others,
         on_master,
         elsewhere,
         addrs,

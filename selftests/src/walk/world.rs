@@ -8,7 +8,7 @@ use crate::frames::Mac;
 use crate::kmsg;
 use crate::lan::{Lan, Mode};
 use crate::netns::Netns;
-use crate::nl::{granted, LinkSpec, VethEnd};
+use crate::nl::{granted, Link, LinkSpec, VethEnd};
 use crate::packet::{set, Tap};
 use crate::wait;
 use anyhow::{Context, Result};
@@ -240,6 +240,7 @@ impl World {
                     carrier: link.carrier,
                     promiscuity: link.promiscuity,
                     allmulti: link.allmulti,
+                    others: others(&link),
                     on_master: link.link == Some(self.master),
                     elsewhere: link.link_netnsid.is_some(),
                     ..LinkView::default()
@@ -287,4 +288,19 @@ impl World {
             .find(|(_, at)| **at == (space, index))
             .map_or(Who::Other, |(slot, _)| Who::Slave(*slot))
     }
+}
+
+/// What a link's dump says besides the attributes that are compared one by one.
+fn others(link: &Link) -> Vec<String> {
+    let mut all = link.others.clone();
+    all.push(format!(
+        "{} {} {} {} {} {}",
+        link.tso_max_size,
+        link.gso_max_size,
+        link.gso_ipv4_max_size,
+        link.tx_queues,
+        link.rx_queues,
+        link.qdisc
+    ));
+    all
 }
