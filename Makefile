@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := module
-.PHONY: module demo check check-host check-guest check-lean check-vng check-debug check-long walk lint mutants rust-analyzer setup update \
+.PHONY: module demo check check-host check-guest check-lean check-vng check-debug check-long fuzz walk lint mutants rust-analyzer setup update \
 	clean distclean help
 
 # Given on make's command line, these reach the scripts too.
@@ -39,6 +39,9 @@ check-debug: ## the cases on a kernel with KASAN, lockdep, kmemleak and more; it
 
 check-long: ## the long versions of the proofs, hours; ends in a table (SCALE=0.01 tries them)
 	@scripts/check-long $(PARTS)
+
+fuzz: ## the packet path's decisions under libFuzzer for a minute (SECONDS_OF_FUZZ=… SEED=…)
+	@scripts/fuzz
 
 walk: ## a random walk of both kinds, step by step alike (STEPS=… SEED=…)
 	@scripts/setup

@@ -14,6 +14,7 @@
 //! * `st.once=1` each case on one kind of master only, every other on the other;
 //! * `st.debug=1` a debug kernel: time limits times six, and at the end no leak, and lockdep still on;
 //! * `st.amount=n` how much a case of `debug` does, `st.seed=n` what its random choices follow from;
+//! * `st.fuzz=SEED:FRAMES:REQUESTS` so many mutated frames and requests, only these;
 //! * `st.walk=SEED:STEPS` of the random walk, only this; `st.walk=SEED@N,N,...` only those steps of it.
 //!
 //! A case is written once and takes the kind from its [`cx::Cx`]; where the two kinds differ on purpose it asks for the
@@ -29,6 +30,7 @@ mod ethtool;
 mod evidence;
 mod fault;
 mod frames;
+mod fuzz;
 mod init;
 mod kmsg;
 mod ktap;

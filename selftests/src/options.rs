@@ -2,6 +2,7 @@
 //! What to run, from the kernel command line or, outside a guest, from the arguments: both take `st.key=value`.
 
 use crate::cx::Kind;
+use crate::fuzz::Fuzz;
 use crate::walk::Walk;
 use anyhow::{bail, ensure, Context, Result};
 use std::fs;
@@ -28,6 +29,8 @@ pub struct Options {
     pub amount: Option<u64>,
     /// Takes this random walk and runs no cases.
     pub walk: Option<Walk>,
+    /// Does this fuzzing and runs no cases.
+    pub fuzz: Option<Fuzz>,
 }
 
 impl Options {
@@ -55,6 +58,7 @@ impl Options {
             seed: 1,
             amount: None,
             walk: None,
+            fuzz: None,
         };
         let list = |v: &str| {
             v.split(',')
@@ -82,6 +86,7 @@ impl Options {
                 "once" => o.once = value == "1",
                 "seed" => o.seed = value.parse()?,
                 "amount" => o.amount = Some(value.parse()?),
+                "fuzz" => o.fuzz = Some(value.parse()?),
                 "risky" => o.risky = value == "1",
                 "debug" => o.debug = value == "1",
                 "share" => {

@@ -2,6 +2,7 @@
 //! Running the cases: order, time limits, the kernel log after each, totals.
 
 use crate::cx::{Case, Cx, Family, Kind, Suite};
+use crate::fuzz::{self, Fuzz};
 use crate::kmsg::Kmsg;
 use crate::ktap::{Ktap, Outcome};
 use crate::options::Options;
@@ -66,8 +67,11 @@ pub fn run(options: Options) -> Result<bool> {
         walks = walk::plan(options.walk.as_ref());
         walks.retain(|w| options.wants(&w.name()));
     }
-    if options.walk.is_some() {
+    if options.walk.is_some() || options.fuzz.is_some() {
         runs.clear();
+    }
+    if options.fuzz.is_some() {
+        walks.clear();
     }
     let (nth, of) = options.share;
     let runs: Vec<Run> = runs.into_iter().skip(nth - 1).step_by(of).collect();
@@ -91,7 +95,8 @@ pub fn run(options: Options) -> Result<bool> {
         &[]
     };
     let both = if walks.is_empty() { 0 } else { walks.len() + 1 };
-    let count = (runs.len() + both) * options.repeat as usize + last.len();
+    let fuzz = if options.fuzz.is_some() { 2 } else { 0 };
+    let count = (runs.len() + both + fuzz) * options.repeat as usize + last.len();
     let mut state = State::new(count)?;
     state.patience = if options.debug { 6 } else { 1 };
     watchdog();
@@ -107,6 +112,9 @@ pub fn run(options: Options) -> Result<bool> {
         }
         if !walks.is_empty() {
             state.walk(&runtime, &walks);
+        }
+        if let Some(fuzz) = &options.fuzz {
+            state.fuzz(&runtime, fuzz);
         }
     }
     state.namespaces_gone(&runtime);
@@ -235,6 +243,19 @@ impl State {
         }
         let sum = async { walk::conclude(&tally.borrow()) };
         self.measure(runtime, BOTH, "guest:walk:sum", walk::LIMIT, sum);
+    }
+
+    /// Puts mutated frames in, and makes mutated requests.
+    fn fuzz(&mut self, runtime: &tokio::runtime::Runtime, fuzz: &Fuzz) {
+        self.prepare(Suite::Own, Kind::IpvlanRs);
+        let (seed, own) = (fuzz.seed, Kind::IpvlanRs as usize);
+        let name = |what, number| format!("ipvlan_rs:fuzz.{what}:{seed}:{number}");
+        let frames = name("frames", fuzz.frames);
+        let run = fuzz::frames(seed, fuzz.frames);
+        self.measure(runtime, own, &frames, fuzz::LIMIT, run);
+        let requests = name("requests", fuzz.requests);
+        let run = fuzz::requests(seed, fuzz.requests);
+        self.measure(runtime, own, &requests, fuzz::LIMIT, run);
     }
 
     fn measure(

@@ -7,6 +7,7 @@ mod behaviour;
 mod config;
 mod filter;
 mod frame;
+mod fuzz;
 mod hash;
 mod model;
 mod mtu;

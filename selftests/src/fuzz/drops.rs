@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Why the kernel drops packets: the reasons of its tracepoint, counted by itself (a histogram of tracefs).
+
+use super::tally::Tally;
+use anyhow::Result;
+use nix::mount::{mount, MsFlags};
+use std::collections::HashMap;
+use std::fs;
+
+const TRACEFS: &str = "/sys/kernel/tracing";
+const EVENT: &str = "/sys/kernel/tracing/events/skb/kfree_skb";
+const COUNT: &str = "hist:keys=reason:size=1024";
+
+/// Counts from here on, where there is a tracefs with histograms.
+pub struct Drops(bool);
+
+impl Drops {
+    pub fn begin() -> Result<Drops> {
+        let _ = mount(
+            Some("tracefs"),
+            TRACEFS,
+            Some("tracefs"),
+            MsFlags::empty(),
+            None::<&str>,
+        );
+        Ok(Drops(fs::write(format!("{EVENT}/trigger"), COUNT).is_ok()))
+    }
+
+    /// What was counted, by name.
+    pub fn end(self) -> Result<String> {
+        if !self.0 {
+            return Ok("not counted: this kernel has no histograms of trace events".into());
+        }
+        // print fmt: "... reason: %s", ..., __print_symbolic(REC->reason, { 2, "NOT_SPECIFIED" }, ...
+        let format = fs::read_to_string(format!("{EVENT}/format"))?;
+        let names: HashMap<&str, &str> = format
+            .split('{')
+            .filter_map(|part| {
+                let (number, rest) = part.split_once(',')?;
+                Some((number.trim(), rest.split('"').nth(1)?))
+            })
+            .collect();
+        let mut tally = Tally::default();
+        // { reason:          2 } hitcount:         17
+        for line in fs::read_to_string(format!("{EVENT}/hist"))?.lines() {
+            let Some((key, count)) = line.split_once("} hitcount:") else {
+                continue;
+            };
+            let number = key.trim_start_matches("{ reason:").trim();
+            let name = names.get(number).copied().unwrap_or(number);
+            tally.add(name, count.trim().parse()?);
+        }
+        fs::write(format!("{EVENT}/trigger"), format!("!{COUNT}"))?;
+        Ok(tally.to_string())
+    }
+}
