@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The plugin's own keys of a network's configuration.
+
+use rscni_plugin::error::Error;
+use rscni_plugin::types::NetConf;
+use rtnetlink::packet_route::link::{IpVlanFlags, IpVlanMode};
+use serde::Deserialize;
+
+/// What the configuration says of the link, checked.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The card; without one, that of the default route.
+    pub master: Option<String>,
+    pub mode: IpVlanMode,
+    /// Left as it is if not given: it belongs to the master, and so to all of its links.
+    pub flag: Option<IpVlanFlags>,
+    /// The master's, if not given.
+    pub mtu: Option<u32>,
+    /// The master is in the container's namespace.
+    pub in_container: bool,
+    pub kind: String,
+}
+
+/// The keys as they are written. Unknown ones are other plugins' or the runtime's business.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    #[serde(default)]
+    master: String,
+    #[serde(default)]
+    mode: String,
+    #[serde(default)]
+    flag: String,
+    mtu: Option<i64>,
+    #[serde(default)]
+    link_in_container: bool,
+    #[serde(default)]
+    kind: String,
+}
+
+impl Config {
+    /// Reads them from a network's configuration.
+    pub fn new(conf: &NetConf) -> Result<Config, Error> {
+        let bad = Error::InvalidNetworkConfig;
+        let raw: Raw = serde_json::to_value(&conf.custom)
+            .and_then(serde_json::from_value)
+            .map_err(|e| bad(format!("a key of ipvlan-rs has the wrong type: {e}")))?;
+        let mode = match raw.mode.as_str() {
+            "" | "l2" => IpVlanMode::L2,
+            "l3" => IpVlanMode::L3,
+            "l3s" => IpVlanMode::L3S,
+            other => {
+                return Err(bad(format!(
+                    "\"mode\" cannot be {other:?}, only l2, l3 or l3s"
+                )))
+            }
+        };
+        let flag = match raw.flag.as_str() {
+            "" => None,
+            "bridge" => Some(IpVlanFlags::empty()),
+            "private" => Some(IpVlanFlags::Private),
+            "vepa" => Some(IpVlanFlags::Vepa),
+            other => {
+                return Err(bad(format!(
+                    "\"flag\" cannot be {other:?}, only bridge, private or vepa"
+                )))
+            }
+        };
+        let mtu = match raw.mtu {
+            // The reference plugin takes zero for the master's.
+            None | Some(0) => None,
+            Some(mtu) => Some(
+                u32::try_from(mtu)
+                    .ok()
+                    .filter(|m| *m >= 68)
+                    .ok_or_else(|| bad(format!("\"mtu\" must be 68 or more, not {mtu}")))?,
+            ),
+        };
+        Ok(Config {
+            master: Some(raw.master).filter(|m| !m.is_empty()),
+            mode,
+            flag,
+            mtu,
+            in_container: raw.link_in_container,
+            kind: Some(raw.kind)
+                .filter(|k| !k.is_empty())
+                .unwrap_or_else(|| "ipvlan_rs".into()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(keys: &str) -> Result<Config, Error> {
+        let text = format!(r#"{{"cniVersion":"1.1.0","name":"n","type":"ipvlan-rs"{keys}}}"#);
+        Config::new(&serde_json::from_str(&text).unwrap())
+    }
+
+    #[test]
+    fn defaults_are_the_reference_plugins() {
+        let config = parse("").unwrap();
+        assert_eq!(
+            config,
+            Config {
+                master: None,
+                mode: IpVlanMode::L2,
+                flag: None,
+                mtu: None,
+                in_container: false,
+                kind: "ipvlan_rs".into()
+            }
+        );
+    }
+
+    #[test]
+    fn every_key_counts() {
+        let keys = r#","master":"eth1","mode":"l3s","flag":"vepa","mtu":1400,"linkInContainer":true,"kind":"ipvlan""#;
+        assert_eq!(
+            parse(keys).unwrap(),
+            Config {
+                master: Some("eth1".into()),
+                mode: IpVlanMode::L3S,
+                flag: Some(IpVlanFlags::Vepa),
+                mtu: Some(1400),
+                in_container: true,
+                kind: "ipvlan".into()
+            }
+        );
+        for (flag, bits) in [
+            ("bridge", IpVlanFlags::empty()),
+            ("private", IpVlanFlags::Private),
+        ] {
+            assert_eq!(
+                parse(&format!(r#","flag":"{flag}""#)).unwrap().flag,
+                Some(bits)
+            );
+        }
+        assert_eq!(parse(r#","mtu":0"#).unwrap().mtu, None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (keys, word) in [
+            (r#","mode":"l4""#, "l4"),
+            (r#","flag":"privat""#, "privat"),
+            (r#","mtu":67"#, "67"),
+            (r#","mtu":-1"#, "-1"),
+            (r#","mtu":4294967296"#, "4294967296"),
+            (r#","master":5"#, "type"),
+        ] {
+            let error = parse(keys).unwrap_err().to_string();
+            assert!(error.contains(word), "{keys}: {error}");
+        }
+    }
+}

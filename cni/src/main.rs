@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+//! CNI plugin: gives containers links of the kind `ipvlan_rs`. doc/ipvlan-rs-cni.8 is its reference.
+//!
+//! Executed by a container runtime for each command, by the CNI specification 1.1.
+
+mod config;
+mod ipam;
+mod link;
+mod netns;
+
+use config::Config;
+use ipam::Ipam;
+use link::Link;
+use netns::Netns;
+use rscni_plugin::cni::{Cni, Plugin};
+use rscni_plugin::error::Error;
+use rscni_plugin::types::{Args, CNIResult, Interface};
+use std::os::fd::AsRawFd;
+use std::process::{Command, ExitCode};
+
+fn main() -> ExitCode {
+    let about = concat!(
+        "CNI plugin ipvlan-rs ",
+        env!("CARGO_PKG_VERSION"),
+        ", see ipvlan-rs-cni(8)"
+    );
+    match Plugin::default().msg(about).run(&IpvlanRs) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The words are on standard output, as the specification wants it.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+struct IpvlanRs;
+
+/// An error of the kernel's or the system's.
+fn failed(error: anyhow::Error) -> Error {
+    Error::IOFailure(format!("{error:#}"))
+}
+
+/// The container's namespace and the link's name in it.
+fn container(args: &Args) -> Result<(Netns, &str), Error> {
+    let path = args
+        .netns()
+        .ok_or_else(|| Error::InvalidEnvValue("CNI_NETNS is not set".into()))?;
+    let name = args
+        .ifname()
+        .ok_or_else(|| Error::InvalidEnvValue("CNI_IFNAME is not set".into()))?;
+    let ns = Netns::open(path)
+        .map_err(|e| Error::InvalidNetNS(format!("cannot open {}: {e}", path.display())))?;
+    Ok((ns, name))
+}
+
+/// The master, in the namespace where it is to be.
+fn master(config: &Config, ns: &Netns) -> Result<Link, Error> {
+    let found = ns.run(async |handle| match &config.master {
+        Some(name) => Link::named(&handle, name).await,
+        None => Link::of_default_route(&handle).await,
+    });
+    found.map_err(failed)?.ok_or_else(|| {
+        Error::InvalidNetworkConfig(match &config.master {
+            Some(name) => format!("the master {name} does not exist"),
+            None => "there is no default route to take the master from: say \"master\"".into(),
+        })
+    })
+}
+
+/// Creates and configures the link; what is left to undo on failure is `ipam`'s and the link.
+fn attach(
+    args: &Args,
+    config: &Config,
+    ns: &Netns,
+    name: &str,
+    ipam: Option<&Ipam<'_>>,
+) -> Result<CNIResult, Error> {
+    let host = Netns::host();
+    let at = if config.in_container { ns } else { &host };
+    let master = master(config, at)?;
+    let target = if config.in_container {
+        None
+    } else {
+        ns.file().map(AsRawFd::as_raw_fd)
+    };
+    at.run(async |handle| Link::create(&handle, config, &master, name, target).await)
+        .map_err(failed)?;
+    let configured = ipam
+        .map_or_else(|| Ok(CNIResult::default()), Ipam::add)
+        .and_then(|mut result| {
+            let link = ns
+                .run(async |handle| {
+                    let link = Link::named(&handle, name).await?;
+                    let link = link.ok_or_else(|| anyhow::anyhow!("{name} has vanished"))?;
+                    link.configure(&handle, &result).await?;
+                    Ok(link)
+                })
+                .map_err(failed)?;
+            result.interfaces = vec![Interface {
+                name: name.into(),
+                mac: link.mac,
+                mtu: Some(link.mtu),
+                sandbox: args.netns().map(|path| path.display().to_string()),
+                socket_path: None,
+                pci_id: None,
+            }];
+            result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
+            if result.dns.is_none() {
+                result.dns = args.config().dns.clone();
+            }
+            Ok(result)
+        });
+    if configured.is_err() {
+        // The first error is the one to tell.
+        let _ = detach(ns, name, config);
+    }
+    configured
+}
+
+/// Deletes the link, if it is there and of the plugin's kind.
+fn detach(ns: &Netns, name: &str, config: &Config) -> Result<(), Error> {
+    ns.run(async |handle| match Link::named(&handle, name).await? {
+        Some(link) if link.kind.as_deref() == Some(config.kind.as_str()) => {
+            link.delete(&handle).await
+        }
+        _ => Ok(()),
+    })
+    .map_err(failed)
+}
+
+impl Cni for IpvlanRs {
+    fn add(&self, args: Args) -> Result<CNIResult, Error> {
+        let config = Config::new(args.config())?;
+        let ipam = Ipam::new(&args)?;
+        let (ns, name) = container(&args)?;
+        attach(&args, &config, &ns, name, ipam.as_ref()).inspect_err(|_| {
+            if let Some(ipam) = &ipam {
+                let _ = ipam.tell("DEL");
+            }
+        })
+    }
+
+    fn del(&self, args: Args) -> Result<(), Error> {
+        let config = Config::new(args.config())?;
+        if let Some(ipam) = Ipam::new(&args)? {
+            ipam.tell("DEL")?;
+        }
+        // The namespace, and the link with it, may be gone already.
+        match container(&args) {
+            Ok((ns, name)) => detach(&ns, name, &config),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn check(&self, args: Args) -> Result<(), Error> {
+        let config = Config::new(args.config())?;
+        let Some(result) = &args.config().prev_result else {
+            return Err(Error::InvalidNetworkConfig("CHECK needs prevResult".into()));
+        };
+        if let Some(ipam) = Ipam::new(&args)? {
+            ipam.tell("CHECK")?;
+        }
+        let (ns, name) = container(&args)?;
+        let host = Netns::host();
+        let master = master(&config, if config.in_container { &ns } else { &host })?;
+        ns.run(async |handle| {
+            let link = Link::named(&handle, name).await?;
+            let link =
+                link.ok_or_else(|| anyhow::anyhow!("there is no {name} in the container"))?;
+            link.check(&handle, &config, Some(&master), result).await
+        })
+        .map_err(failed)
+    }
+
+    fn status(&self, args: Args) -> Result<(), Error> {
+        let not = |why: String| Error::PluginNotAvailable(why);
+        let config = Config::new(args.config())?;
+        if !config.in_container {
+            master(&config, &Netns::host()).map_err(|e| not(e.to_string()))?;
+        }
+        available(&config.kind).map_err(not)?;
+        match Ipam::new(&args)? {
+            Some(ipam) => ipam.tell("STATUS").map_err(|e| not(e.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    fn gc(&self, args: Args) -> Result<(), Error> {
+        // Links go with their namespaces; addresses are kept by the other plugin.
+        match Ipam::new(&args)? {
+            Some(ipam) => ipam.tell("GC"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether the kernel has the kind, or would load it when it is asked for a link.
+fn available(kind: &str) -> Result<(), String> {
+    if std::path::Path::new("/sys/module").join(kind).exists() {
+        return Ok(());
+    }
+    let found = Command::new("/sbin/modprobe")
+        .args(["--quiet", "--dry-run", "--", &format!("rtnl-link-{kind}")])
+        .status()
+        .is_ok_and(|status| status.success());
+    if found {
+        return Ok(());
+    }
+    Err(format!(
+        "no module for links of kind {kind}: is ipvlan_rs installed for this kernel?"
+    ))
+}
