@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := module
-.PHONY: module demo check check-host check-guest check-lean check-vng check-debug check-long fuzz walk lint mutants rust-analyzer setup update \
+.PHONY: module demo check check-host check-guest check-lean check-vng check-debug check-long fuzz walk lint mutants dkms packages check-packages check-kernels rust-analyzer setup update \
 	clean distclean help
 
 # Given on make's command line, these reach the scripts too.
@@ -53,6 +53,18 @@ lint: ## formatting, clippy, shellcheck and the rules of the layers
 
 mutants: ## apply each wrong patch and see it caught (MUTANTS=… filters by name)
 	@scripts/mutants $(MUTANTS)
+
+dkms: ## the module's source as DKMS wants it, in dist/
+	@scripts/dkms-tree
+
+packages: ## Debian packages of all this, and the Rust metadata of the kernel, in dist/ (KERNELS=…)
+	@scripts/packaging/build --lintian $(KERNELS)
+
+check-packages: ## the packages in a machine with Debian 13: install, upgrade, containers, purge
+	@scripts/packaging/check
+
+check-kernels: ## build and try the module on every Debian kernel with Rust (KERNELS=… chooses)
+	@scripts/check-kernels $(KERNELS)
 
 rust-analyzer: ## write rust-project.json for an editor
 	@scripts/rust-analyzer

@@ -1,0 +1,79 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+# For the programs that run in the machine: results go to the second serial line, one row for
+# each thing that was done; what a row's commands say follows it if they failed. Sourced.
+
+exec >/dev/ttyS1 2>&1 </dev/null
+set -u
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
+CHECK=/check
+WORK=/root/check
+mkdir -p "$WORK"
+
+# row TOOL PACKAGE WHAT COMMAND…: one result. PACKAGE tells the version.
+row() {
+	local tool=$1 package=$2 what=$3 log=$WORK/row.log rc=0 version begun=$SECONDS
+	shift 3
+	# Not in a condition: bash would switch errexit off inside the command.
+	(set -e; "$@") >"$log" 2>&1
+	rc=$?
+	version=$(dpkg-query -W -f '${Version}' "$package" 2>/dev/null || echo -)
+	if ((rc == 0)); then
+		echo "row|ok|$tool|$version|$what|$((SECONDS - begun)) s"
+	else
+		echo "row|FAILED|$tool|$version|$what|exit $rc"
+		tail -n 60 "$log" | sed 's/^/    | /'
+	fi
+}
+
+# not COMMAND…: it must fail; `! COMMAND` alone would not end a row.
+not() { if "$@"; then echo "succeeded, and must not: $*" && return 1; fi; }
+
+# finish: the last line, without which the machine has died.
+finish() {
+	dmesg | grep -E "$(<"$CHECK/complaints")" | sed 's/^/kernel: /'
+	echo "finished"
+	sync
+}
+
+install_debs() { apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@"; }
+
+# wire: a card with a host behind it: the master v0 here, v1 (192.0.2.254) in the namespace out.
+wire() {
+	ip netns add out
+	ip link add v0 type veth peer name v1 netns out
+	ip link set v0 up
+	ip -n out addr add 192.0.2.254/24 dev v1
+	ip -n out link set v1 up
+	ip -n out link set lo up
+}
+
+unwire() {
+	ip netns del out
+	# The veth goes some time after its namespace.
+	for _ in $(seq 50); do [[ -e /sys/class/net/v0 ]] || return 0; sleep 0.2; done
+	return 1
+}
+
+# slaves KIND: two on v0 that reach each other and the outside, and whose driver is ours.
+slaves() {
+	local n
+	for n in 1 2; do
+		ip netns add "c$n"
+		ip link add link v0 name s0 netns "c$n" type "$1" mode l2
+		ip -n "c$n" addr add "192.0.2.$n/24" dev s0
+		ip -n "c$n" link set s0 up
+	done
+	[[ $(ip netns exec c1 ethtool -i s0 | sed -n 's/^driver: //p') == ipvlan_rs ]]
+	ip -n c1 -d link show dev s0 | grep -q "$1  *mode l2"
+	ip netns exec c1 ping -c 3 -W 5 192.0.2.2
+	ip netns exec c2 ping -c 3 -W 5 192.0.2.254
+	ip netns del c1
+	ip netns del c2
+}
+
+# no_module: neither driver is loaded.
+no_module() {
+	modprobe -r ipvlan_rs
+	[[ ! -e /sys/module/ipvlan_rs && ! -e /sys/module/ipvlan ]]
+}

@@ -1,0 +1,54 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+# The machine that packages are tried in: Debian 13 as its packages make it, with an older
+# kernel of trixie-backports to begin with, on a disk of its own. Sourced by check; lib.sh and
+# setup-kernel.sh are there.
+#
+#   vm-KEY/          disk.img, and vmlinuz and initrd.img of the kernel that is installed
+#   vm-KEY/debs/     the packages of the kernel that it is upgraded to
+
+# What users of such links have installed. Dependencies of ours come first: the machine has no
+# network, and apt is to find everything.
+VM_PACKAGES=(
+	systemd-sysv udev dbus kmod initramfs-tools procps iproute2 iputils-ping ethtool jq busybox-static
+	dkms rustc bindgen libclang-19-dev bc bison flex libelf-dev libssl-dev pahole rust-src
+	containernetworking-plugins podman netavark crun docker.io iptables nftables
+)
+
+# vm_kernels: the two kernels, older first: the newest of the series before the newest.
+vm_kernels() {
+	local newest kver older=''
+	newest=$(<"$CACHE/default-kernel")
+	while read -r kver; do
+		[[ $(series "$kver") == "$(series "$newest")" ]] || older=$kver
+	done < <(rust_kernels | grep -- '-cloud-' | sort -V)
+	printf '%s\n' "$older" "$newest"
+}
+
+vm_key() { printf 'vm-%s' "$(sha256sum <<<"2 $MIRROR ${VM_PACKAGES[*]} $1 $2" | cut -c 1-12)"; }
+
+# make_vm FROM TO: both kernels' releases. The disk goes through a tar archive, which keeps
+# owners whoever runs this.
+make_vm() {
+	local from=$1 to=$2 new=$VM.new mode=root tmp=$VM.tmp include name version
+	rm -rf -- "$new" "$tmp"
+	mkdir -p "$new/debs" "$tmp"
+	if ((EUID != 0)); then mode=unshare tmp=/var/tmp; fi
+	include=$(printf '%s\n' "${VM_PACKAGES[@]}" linux-base/trixie-backports "linux-image-$from" "linux-headers-$from" | paste -sd,)
+	TMPDIR=$tmp mmdebstrap --mode="$mode" --variant=important --format=tar --include="$include" \
+		--aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' --dpkgopt=force-unsafe-io \
+		trixie "$new/root.tar" \
+		"deb $MIRROR trixie main" "deb $MIRROR trixie-updates main" "deb $MIRROR trixie-backports main"
+	for name in vmlinuz initrd.img; do
+		tar -xOf "$new/root.tar" "./boot/$name-$from" >"$new/$name"
+	done
+	in_root mke2fs -q -t ext4 -L root -d "$IN_CACHE/${new##*/}/root.tar" "$IN_CACHE/${new##*/}/disk.img" 8G
+	rm -f -- "$new/root.tar"
+	version=$(version_of "linux-headers-$to")
+	# shellcheck disable=SC2046 # one word per package
+	in_apt "$IN_CACHE/${new##*/}/debs" download \
+		$(closure "$version" "linux-headers-$to" "linux-image-$to")
+	touch "$new/.complete"
+	rm -rf -- "$VM.tmp" "$VM"
+	mv "$new" "$VM"
+}
