@@ -4,7 +4,7 @@
 # kernel of trixie-backports to begin with, on a disk of its own. Sourced by check; lib.sh and
 # setup-kernel.sh are there.
 #
-#   vm-KEY/          disk.img, and vmlinuz and initrd.img of the kernel that is installed
+#   vm-KEY/root.tar  its file system, with the older kernel
 #   vm-KEY/debs/     the packages of the kernel that it is upgraded to
 
 # What users of such links have installed. Dependencies of ours come first: the machine has no
@@ -25,12 +25,11 @@ vm_kernels() {
 	printf '%s\n' "$older" "$newest"
 }
 
-vm_key() { printf 'vm-%s' "$(sha256sum <<<"2 $MIRROR ${VM_PACKAGES[*]} $1 $2" | cut -c 1-12)"; }
+vm_key() { printf 'vm-%s' "$(sha256sum <<<"3 $MIRROR ${VM_PACKAGES[*]} $1 $2" | cut -c 1-12)"; }
 
-# make_vm FROM TO: both kernels' releases. The disk goes through a tar archive, which keeps
-# owners whoever runs this.
+# make_vm FROM TO: both kernels' releases.
 make_vm() {
-	local from=$1 to=$2 new=$VM.new mode=root tmp=$VM.tmp include name version
+	local from=$1 to=$2 new=$VM.new mode=root tmp=$VM.tmp include version
 	rm -rf -- "$new" "$tmp"
 	mkdir -p "$new/debs" "$tmp"
 	if ((EUID != 0)); then mode=unshare tmp=/var/tmp; fi
@@ -39,11 +38,6 @@ make_vm() {
 		--aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' --dpkgopt=force-unsafe-io \
 		trixie "$new/root.tar" \
 		"deb $MIRROR trixie main" "deb $MIRROR trixie-updates main" "deb $MIRROR trixie-backports main"
-	for name in vmlinuz initrd.img; do
-		tar -xOf "$new/root.tar" "./boot/$name-$from" >"$new/$name"
-	done
-	in_root mke2fs -q -t ext4 -L root -d "$IN_CACHE/${new##*/}/root.tar" "$IN_CACHE/${new##*/}/disk.img" 8G
-	rm -f -- "$new/root.tar"
 	version=$(version_of "linux-headers-$to")
 	# shellcheck disable=SC2046 # one word per package
 	in_apt "$IN_CACHE/${new##*/}/debs" download \

@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
-# For the programs that run in the machine: results go to the second serial line, one row for
-# each thing that was done; what a row's commands say follows it if they failed. Sourced.
+# For the programs that run in the machine: results go to the second serial line (or to ROWS),
+# one row for each thing that was done; what a row's commands say follows it if they failed.
+# Sourced.
 
-exec >/dev/ttyS1 2>&1 </dev/null
+exec >"${ROWS:-/dev/ttyS1}" 2>&1 </dev/null
 set -u
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 CHECK=/check
@@ -31,7 +32,7 @@ not() { if "$@"; then echo "succeeded, and must not: $*" && return 1; fi; }
 
 # finish: the last line, without which the machine has died.
 finish() {
-	dmesg | grep -E "$(<"$CHECK/complaints")" | sed 's/^/kernel: /'
+	[[ -n ${ROWS:-} ]] || dmesg | grep -E "$(<"$CHECK/complaints")" | sed 's/^/kernel: /'
 	echo "finished"
 	sync
 }
