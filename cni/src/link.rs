@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use anyhow::{anyhow, bail, Context, Result};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use ipnet::IpNet;
 use rscni_plugin::types::{CNIResult, Route};
 use rtnetlink::packet_core::NlasIterator;
@@ -11,7 +11,7 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, Add
 use rtnetlink::packet_route::link::{
     InfoData, InfoIpVlan, InfoKind, IpVlanMode, LinkAttribute, LinkInfo, LinkMessage,
 };
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMetric, RouteScope};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteScope};
 use rtnetlink::{Handle, LinkIpVlan, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
@@ -124,18 +124,8 @@ impl Link {
 
     /// The card that the default route leads to, IPv4's first.
     pub async fn of_default_route(handle: &Handle) -> Result<Option<Link>> {
-        for any in [
-            IpAddr::from(Ipv4Addr::UNSPECIFIED),
-            Ipv6Addr::UNSPECIFIED.into(),
-        ] {
-            let mut routes = handle
-                .route()
-                .get(
-                    RouteMessageBuilder::<IpAddr>::new()
-                        .destination_prefix(any, 0)?
-                        .build(),
-                )
-                .execute();
+        for v4 in [true, false] {
+            let mut routes = routes(handle, v4);
             while let Some(route) = routes.next().await {
                 let route = route.map_err(told)?;
                 if route.header.destination_prefix_length != 0 {
@@ -358,10 +348,7 @@ impl Link {
     }
 
     async fn has_route(&self, handle: &Handle, wanted: &Route) -> Result<bool> {
-        let filter = RouteMessageBuilder::<IpAddr>::new()
-            .destination_prefix(wanted.dst.network(), wanted.dst.prefix_len())?
-            .build();
-        let mut routes = handle.route().get(filter).execute();
+        let mut routes = routes(handle, wanted.dst.addr().is_ipv4());
         while let Some(route) = routes.next().await {
             let route = route.map_err(told)?;
             let to = route.attributes.iter().find_map(|a| match a {
@@ -379,6 +366,19 @@ impl Link {
         }
         Ok(false)
     }
+}
+
+/// All routes of a family. Without a destination in the request: with one, the kernel looks that up instead.
+fn routes(
+    handle: &Handle,
+    v4: bool,
+) -> impl Stream<Item = Result<RouteMessage, rtnetlink::Error>> + Unpin {
+    let all = if v4 {
+        RouteMessageBuilder::<Ipv4Addr>::new().build()
+    } else {
+        RouteMessageBuilder::<Ipv6Addr>::new().build()
+    };
+    Box::pin(handle.route().get(all).execute())
 }
 
 /// A dumped address; of a point-to-point pair the local one.
