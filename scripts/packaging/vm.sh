@@ -12,7 +12,7 @@
 VM_PACKAGES=(
 	systemd-sysv udev dbus kmod initramfs-tools procps iproute2 iputils-ping ethtool jq busybox-static
 	dkms rustc bindgen libclang-19-dev bc bison flex libelf-dev libssl-dev pahole rust-src
-	containernetworking-plugins podman netavark crun docker.io iptables nftables
+	containernetworking-plugins podman netavark crun docker.io docker-cli iptables nftables
 )
 
 # vm_kernels: the two kernels, older first: the newest of the series before the newest.

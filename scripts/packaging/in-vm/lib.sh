@@ -24,8 +24,20 @@ row() {
 	else
 		echo "row|FAILED|$tool|$version|$what|exit $rc"
 		tail -n 60 "$log" | sed 's/^/    | /'
+		[[ -n ${ROWS:-} ]] || clear_up
 	fi
 }
+
+# clear_up: after a row that failed, so that it fails alone.
+clear_up() {
+	local ns
+	for ns in out c1 c2 p1 p2; do ip netns del "$ns"; done
+	ip link del v0
+	ip link del nd0
+	rm -rf /run/cni
+	for ns in podman docker; do "$ns" rm -f b1 b2 && "$ns" network rm pod dock; done
+	modprobe -r ipvlan_rs ipvlan
+} >/dev/null 2>&1
 
 # not COMMAND…: it must fail; `! COMMAND` alone would not end a row.
 not() { if "$@"; then echo "succeeded, and must not: $*" && return 1; fi; }
