@@ -12,9 +12,17 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PORT: u16 = 4000;
+/// Frames that are sent without a rest.
+const BURST: usize = 10;
+
+/// Rests for longer than the work took, which includes the kernel's with the packets: who changes things must have his
+/// turn on a slow guest too.
+fn rest(begin: Instant) {
+    std::thread::sleep(begin.elapsed() * 3 + Duration::from_millis(1));
+}
 
 /// What passed.
 #[derive(Default)]
@@ -53,8 +61,12 @@ impl Traffic {
                     .context("setns")
                     .and_then(|()| packet::raw_socket(index))
                     .expect("a socket on the wire");
-                while !stop.load(Ordering::Relaxed) {
-                    for frame in &frames {
+                for burst in frames.chunks(BURST).cycle() {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let begin = Instant::now();
+                    for frame in burst {
                         // SAFETY: the buffer is valid for its length.
                         let rc = unsafe {
                             libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0)
@@ -63,7 +75,7 @@ impl Traffic {
                             .from_wire
                             .fetch_add(u64::from(rc > 0), Ordering::Relaxed);
                     }
-                    std::thread::sleep(Duration::from_millis(2));
+                    rest(begin);
                 }
             }));
         }
@@ -71,6 +83,7 @@ impl Traffic {
         traffic.threads.push(std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 for space in &spaces {
+                    let begin = Instant::now();
                     let file = space.lock().unwrap().as_ref().map(|f| f.try_clone());
                     if let Some(Ok(file)) = file {
                         if setns(&file, CloneFlags::CLONE_NEWNET).is_ok() {
@@ -78,8 +91,8 @@ impl Traffic {
                             let _ = from_slaves(&passed);
                         }
                     }
+                    rest(begin);
                 }
-                std::thread::sleep(Duration::from_millis(2));
             }
         }));
         Ok(traffic)
