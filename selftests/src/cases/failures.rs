@@ -46,6 +46,9 @@ async fn loading(cx: Cx) -> Result<()> {
         faults = n;
     }
     ensure!(faults > 0, "nothing to fail");
+    // What is left of the count would fail something later.
+    modules::unload(name)?;
+    modules::load(name)?;
     evidence::row(
         "fault injection: loading the module, its own steps",
         &format!("{faults} faults"),
