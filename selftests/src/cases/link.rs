@@ -96,8 +96,12 @@ async fn modes_and_flags_are_dumped(cx: Cx) -> Result<()> {
                 "flags {:?}, not {port_flags}",
                 link.port_flags
             );
-            // Mode and flags; `ipvlan_rs` also shows how much its multicast queue may hold (D13).
-            let attributes = if cx.decision(Decision::D13) { 3 } else { 2 };
+            // Mode and flags; `ipvlan_rs` also shows how much its multicast queue may hold, and how many addresses a
+            // slave.
+            let attributes = match cx.kind {
+                Kind::Ipvlan => 2,
+                Kind::IpvlanRs => 4,
+            };
             ensure!(
                 link.data_attributes == attributes,
                 "{} attributes in IFLA_INFO_DATA",
