@@ -355,6 +355,8 @@ fn delivery(wire: &Tap, frame: &[u8], victim: &Slave) -> Result<Duration> {
 /// A tenant gives its slave many addresses, in rows that differ in few bits, as one would choose them who knows
 /// the hash but not its seed. What comes to another slave takes no longer. A B A B.
 async fn many_addresses_slow_nobody(cx: Cx) -> Result<()> {
+    /// One chain of 1800 would take several times as long.
+    const LIMIT: f64 = 1.5;
     const ROWS: [(&str, u128); 3] = [
         ("fd74::1", 1 << 24),
         ("fd75::1", 1 << 32),
@@ -372,8 +374,17 @@ async fn many_addresses_slow_nobody(cx: Cx) -> Result<()> {
         (5, 7),
         b"timed",
     );
-    let mut took = Vec::new();
-    for round in 0..4 {
+    let mut took: Vec<Duration> = Vec::new();
+    let shortest = |took: &[Duration], with: usize| {
+        let rounds = took.iter().skip(with).step_by(2).min();
+        rounds.map_or(0.0, Duration::as_secs_f64)
+    };
+    let mut ratio = f64::MAX;
+    // Others use the machine too: more rounds until both shortest ones were undisturbed.
+    for round in 0..12 {
+        if round >= 4 && round % 2 == 0 && ratio < LIMIT {
+            break;
+        }
         if round % 2 == 1 {
             for (from, step) in ROWS {
                 let words = format!("fill {} {} {from} 600 {step}", cx.kind(), theirs.name);
@@ -392,14 +403,13 @@ async fn many_addresses_slow_nobody(cx: Cx) -> Result<()> {
         })
         .await?;
         took.push(delivery(&wire, &frame, &victim)?);
+        ratio = shortest(&took, 1) / shortest(&took, 0);
     }
-    let with = took[1].min(took[3]).as_secs_f64();
-    let ratio = with / took[0].min(took[2]).as_secs_f64();
     println!(
         "# 400 datagrams beside 0, 1800, 0, 1800 addresses of a tenant: {took:?}, ratio {ratio:.2}"
     );
     ensure!(
-        cx.kind == Kind::Ipvlan || ratio < 1.5,
+        cx.kind == Kind::Ipvlan || ratio < LIMIT,
         "{ratio:.2} times as long: {took:?}"
     );
     Ok(())
