@@ -41,6 +41,10 @@ pub const OF_THE_CORE: &[(&str, &str)] = &[
         "a driver without the check reads what is not its own, and may find anything there",
     ),
     (
+        "routed.group_in_a_unicast_frame",
+        "7.3 asks no socket of another family (sk_mc_loop() in net/core/sock.c), whichever it is told of",
+    ),
+    (
         "paged.checksum_from_before_the_packet",
         "packet sockets refuse it (include/linux/virtio_net.h)",
     ),
