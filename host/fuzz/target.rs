@@ -183,6 +183,16 @@ fn seeks_owner(packet: Packet) -> bool {
     }
 }
 
+/// The packet that is delivered to a slave, which must be its addressee's owner.
+fn owned(world: &World<'_>, inner: Inner, slave: u8, what: &impl std::fmt::Debug) -> Packet {
+    let Inner::Packet(packet) = inner else {
+        panic!("{what:?}: delivered what cannot be read");
+    };
+    let owner = world.owner(addressee(packet));
+    assert_eq!(owner, Some(slave), "{what:?}: not its owner");
+    packet
+}
+
 fn received(settings: Settings, world: World<'_>, inner: Inner) {
     let Settings { mode, isolation } = settings;
     let verdict = receive(settings, &mut { world });
@@ -190,14 +200,7 @@ fn received(settings: Settings, world: World<'_>, inner: Inner) {
     match verdict {
         Verdict::Pass => {}
         Verdict::Deliver(slave) => {
-            let Inner::Packet(packet) = inner else {
-                panic!("{what:?}: delivered what cannot be read");
-            };
-            assert_eq!(
-                world.owner(addressee(packet)),
-                Some(slave),
-                "{what:?}: not its owner"
-            );
+            let packet = owned(&world, inner, slave, &what);
             assert_ne!(mode, Mode::L3s, "{what:?}: past netfilter");
             assert!(
                 mode == Mode::L2 || !seeks_owner(packet),
@@ -228,14 +231,7 @@ fn sent(settings: Settings, world: World<'_>, inner: Inner) {
     let what = (settings, verdict);
     match verdict {
         Verdict::Deliver(slave) => {
-            let Inner::Packet(packet) = inner else {
-                panic!("{what:?}: delivered what cannot be read");
-            };
-            assert_eq!(
-                world.owner(addressee(packet)),
-                Some(slave),
-                "{what:?}: not its owner"
-            );
+            owned(&world, inner, slave, &what);
             assert_eq!(isolation, Isolation::Bridge, "{what:?}: between siblings");
         }
         Verdict::Flood => assert!(mode == Mode::L2 && world.group_dest(), "{what:?}"),

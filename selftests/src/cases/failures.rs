@@ -203,12 +203,12 @@ async fn in_the_background(cx: Cx) -> Result<()> {
                 Load::on(&last.ns, last.index, frames_for(&lan, s.ip(), last.mac))?,
             ];
             let faults = Every::begin(every)?;
-            for n in 0..60 {
-                let _ = s.ns.nl().try_add_addr(&crate::nl::AddrSpec::new(
-                    s.index,
-                    extra(cx, 100 + n),
-                    cx.host_prefix(),
-                ))?;
+            let addrs = (0..60).map(|n| extra(cx, 100 + n));
+            let specs: Vec<_> = addrs
+                .map(|ip| crate::nl::AddrSpec::new(s.index, ip, cx.host_prefix()))
+                .collect();
+            for spec in &specs {
+                let _ = s.ns.nl().try_add_addr(spec)?;
             }
             for load in &loads {
                 load.running().await?;
@@ -230,12 +230,8 @@ async fn in_the_background(cx: Cx) -> Result<()> {
                 let _ = lan.host.nl().try_add_link(&spec)?;
             }
             super::namespaces_gone().await?;
-            for n in 0..60 {
-                let _ = s.ns.nl().try_del_addr(&crate::nl::AddrSpec::new(
-                    s.index,
-                    extra(cx, 100 + n),
-                    cx.host_prefix(),
-                ))?;
+            for spec in &specs {
+                let _ = s.ns.nl().try_del_addr(spec)?;
             }
             for load in &loads {
                 load.running().await?;

@@ -202,37 +202,23 @@ async fn pause_frames_are_not_distributed(cx: Cx) -> Result<()> {
     let lan = Lan::new(cx, Mode::L2)?;
     let (a, b) = (lan.slave()?, lan.slave()?);
     let (ta, tb) = (a.tap()?, b.tap()?);
-    // IEEE 802.3x: a reserved group and EtherType 8808.
-    let pause = frames::ethernet(a.mac, frames::BROADCAST, 0x8808, &[0, 1, 0xff, 0xff, 0, 0]);
-    ta.send(&pause)?;
-    let mark = frames::ethernet(
-        a.mac,
-        frames::BROADCAST,
-        0x88b5,
-        b"mark mark mark mark mark",
-    );
-    ta.send(&mark)?;
-    let seen = tb.until("the mark", |f| f.bytes.starts_with(&mark)).await?;
-    ensure!(
-        !seen.iter().any(|f| f.bytes.starts_with(&pause)),
-        "a sibling got a pause frame"
-    );
     let wire = lan.wire_tap()?;
-    let pause = frames::ethernet(lan.wire_mac, frames::BROADCAST, 0x8808, &[0, 1, 0, 1, 0, 0]);
-    let mark = frames::ethernet(
-        lan.wire_mac,
-        frames::BROADCAST,
-        0x88b5,
-        b"another mark mark",
-    );
-    wire.send(&pause)?;
-    wire.send(&mark)?;
-    let seen = tb
-        .until("the second mark", |f| f.bytes.starts_with(&mark))
-        .await?;
-    ensure!(
-        !seen.iter().any(|f| f.bytes.starts_with(&pause)),
-        "a slave got a pause frame of the wire"
-    );
+    for (from, mac, whose) in [
+        (ta, a.mac, "a sibling's"),
+        (wire, lan.wire_mac, "the wire's"),
+    ] {
+        let frame =
+            |protocol, data: &[u8]| frames::ethernet(mac, frames::BROADCAST, protocol, data);
+        // IEEE 802.3x: a reserved group and EtherType 8808.
+        let pause = frame(0x8808, &[0, 1, 0xff, 0xff, 0, 0]);
+        let mark = frame(0x88b5, b"mark mark mark mark mark");
+        from.send(&pause)?;
+        from.send(&mark)?;
+        let seen = tb.until("the mark", |f| f.bytes.starts_with(&mark)).await?;
+        ensure!(
+            !seen.iter().any(|f| f.bytes.starts_with(&pause)),
+            "a slave got {whose} pause frame"
+        );
+    }
     Ok(())
 }
