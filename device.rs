@@ -24,6 +24,7 @@ use crate::{
         driver::{
             AddressLists,
             Driver,
+            DriverRef,
             NewDevice,
             Stats64, //
         },
@@ -95,6 +96,9 @@ impl CounterSet for Counter {
 
 /// The driver of slaves.
 pub(crate) struct Ipvlan;
+
+/// A slave, for as long as an RCU section lasts.
+pub(crate) type SlaveRef<'a> = &'a DriverRef<Ipvlan>;
 
 /// The operation tables of slaves.
 static TABLES: Tables<Ipvlan> = Tables::new();

@@ -14,7 +14,7 @@
 )]
 
 use crate::{
-    device::Ipvlan,
+    device::SlaveRef,
     logic::{
         addr::Addr,
         frame::{
@@ -28,7 +28,6 @@ use crate::{
         },
     },
     net::{
-        driver::DriverRef,
         packet::Ethernet,
         skbuff::Skb,
         softirq::Softirq,
@@ -36,9 +35,6 @@ use crate::{
     },
     port::Port, //
 };
-
-/// A slave, for as long as an RCU section lasts.
-pub(crate) type SlaveRef<'a> = &'a DriverRef<Ipvlan>;
 
 /// Parses the packet of this protocol whose network header begins `offset` bytes into the data, pulling what that takes.
 #[inline(always)]

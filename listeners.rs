@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 use crate::{
-    device::Slave,
-    facts::SlaveRef,
+    device::{
+        Slave,
+        SlaveRef, //
+    },
     logic::{
         addr::Seed,
         audience::Audience,

@@ -12,12 +12,12 @@ use crate::{
         received_len,
         Counter,
         Ipvlan,
-        Slave, //
+        Slave,
+        SlaveRef, //
     },
     facts::{
         Received,
-        Sent,
-        SlaveRef, //
+        Sent, //
     },
     listeners::{
         hears_too,

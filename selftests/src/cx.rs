@@ -240,3 +240,15 @@ macro_rules! cases {
     (@limit) => { 60 };
     (@limit $limit:literal) => { $limit };
 }
+
+/// A case that does not want to run here says so with this error.
+#[derive(Debug)]
+pub struct Skip(pub String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}

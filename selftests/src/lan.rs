@@ -378,3 +378,28 @@ impl Slave {
         socket.send_to(payload, (to, port)).map(drop)
     }
 }
+
+/// Waits until every namespace dropped so far is gone. The kernel takes them down one batch after the other, so a veth
+/// into a namespace that is dropped last disappears last. Twice: the first may end up in the batch that is waited for, and
+/// its veth disappears before the batch is through.
+pub async fn namespaces_gone() -> Result<()> {
+    let init = Netns::init()?;
+    for _ in 0..2 {
+        let last = Netns::new()?;
+        let end = VethEnd {
+            name: "gone1".into(),
+            ns: last.fd(),
+            mtu: 1500,
+        };
+        init.nl().add_link(&LinkSpec {
+            peer: Some(end),
+            ..LinkSpec::new("veth", "gone0")
+        })?;
+        drop(last);
+        wait::until("the namespaces are gone", || {
+            Ok(init.nl().find_link("gone0")?.is_none())
+        })
+        .await?;
+    }
+    Ok(())
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Running the cases: order, time limits, the kernel log after each, totals.
 
-use crate::cx::{Case, Cx, Family, Kind, Suite};
+use crate::cx::{Case, Cx, Family, Kind, Skip, Suite};
 use crate::fuzz::{self, Fuzz};
 use crate::kmsg::Kmsg;
 use crate::ktap::{Ktap, Outcome};
@@ -26,18 +26,6 @@ struct Run {
     cx: Cx,
     name: String,
 }
-
-/// A case that does not want to run here says so with this error.
-#[derive(Debug)]
-pub struct Skip(pub String);
-
-impl std::fmt::Display for Skip {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Skip {}
 
 /// Where [`State::totals`] counts what takes both kinds.
 const BOTH: usize = 2;
@@ -321,7 +309,7 @@ impl State {
 
     /// Namespaces die in the background: whatever still holds a device shows up here.
     fn namespaces_gone(&mut self, runtime: &tokio::runtime::Runtime) {
-        if let Err(e) = runtime.block_on(cases::namespaces_gone()) {
+        if let Err(e) = runtime.block_on(crate::lan::namespaces_gone()) {
             println!("# after the last case: {e:#}");
             self.complaints += 1;
         }

@@ -4,13 +4,12 @@
 use super::address::arrives;
 use super::slaac;
 use crate::cases;
-use crate::cx::{Cx, Kind, Suite, EACH, V4, V46, V6, VETH};
+use crate::cx::{Cx, Kind, Skip, Suite, EACH, V4, V46, V6, VETH};
 use crate::frames;
 use crate::kmsg::Kmsg;
 use crate::lan::{Lan, Mode, Slave};
 use crate::nl::{granted, AddrSpec, LinkSpec, MAX_ADDRS};
 use crate::packet::Tap;
-use crate::run::Skip;
 use crate::tenant::Tenant;
 use crate::wait;
 use anyhow::{bail, ensure, Context, Result};

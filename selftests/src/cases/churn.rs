@@ -174,7 +174,7 @@ async fn round(cx: Cx, count: u64, seed: u64, name: &'static str) -> Result<(Tal
         ping(&slave.ns, lan.ext_ip()).await.context("afterwards")?;
     }
     drop(lans);
-    super::namespaces_gone().await?;
+    crate::lan::namespaces_gone().await?;
     let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
     Ok((
         tally,

@@ -229,7 +229,7 @@ async fn in_the_background(cx: Cx) -> Result<()> {
                 };
                 let _ = lan.host.nl().try_add_link(&spec)?;
             }
-            super::namespaces_gone().await?;
+            crate::lan::namespaces_gone().await?;
             for spec in &specs {
                 let _ = s.ns.nl().try_del_addr(spec)?;
             }

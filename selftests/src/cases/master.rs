@@ -130,7 +130,7 @@ async fn bond_port_is_busy(cx: Cx) -> Result<()> {
 async fn other_kind_is_busy(cx: Cx) -> Result<()> {
     let other = cx.kind.other();
     if !modules::is_loaded(other.name()) {
-        modules::load(other.name()).map_err(|e| crate::run::Skip(format!("{e:#}")))?;
+        modules::load(other.name()).map_err(|e| crate::cx::Skip(format!("{e:#}")))?;
     }
     let lan = Lan::new(cx, Mode::L2)?;
     let theirs = LinkSpec {

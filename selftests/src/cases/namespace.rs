@@ -185,7 +185,7 @@ async fn all_deleted_at_once(cx: Cx) -> Result<()> {
             _ => drop((a, lan, b)),
         }
     }
-    super::namespaces_gone().await
+    crate::lan::namespaces_gone().await
 }
 
 async fn slave_deleted_under_load(cx: Cx) -> Result<()> {

@@ -314,7 +314,7 @@ pub async fn frames(seed: u64, count: u64) -> Result<()> {
         "KCOV sees nothing of the module: {}",
         corpus.describe()
     );
-    crate::cases::namespaces_gone().await?;
+    crate::lan::namespaces_gone().await?;
     if let (Some(before), Some(after)) = (before, buffers()) {
         println!("# fuzz frames: {before} socket buffers before, {after} after");
         // Caches keep some; one frame in a hundred that nobody frees is more.

@@ -327,5 +327,5 @@ pub async fn requests(seed: u64, count: u64) -> Result<()> {
         "KCOV sees nothing of the module: {}",
         corpus.describe()
     );
-    crate::cases::namespaces_gone().await
+    crate::lan::namespaces_gone().await
 }
