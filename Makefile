@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := module
-.PHONY: module demo check check-host check-guest check-lean check-vng check-debug check-long fuzz walk lint mutants dkms packages check-packages check-kernels rust-analyzer setup update \
+.PHONY: module demo check check-host check-guest check-lean check-vng check-debug check-long fuzz walk bench lint mutants dkms packages check-packages check-kernels rust-analyzer setup update \
 	clean distclean help
 
 # Given on make's command line, these reach the scripts too.
@@ -47,6 +47,9 @@ walk: ## a random walk of both kinds, step by step alike (STEPS=… SEED=…)
 	@scripts/setup
 	@scripts/build --stock
 	@scripts/selftests --timeout 14400 st.walk=$(or $(SEED),$$RANDOM):$(or $(STEPS),10000)
+
+bench: ## instructions per packet beside ipvlan, macvlan, veth and netkit (QUICK=1 for a first look)
+	@scripts/bench $(if $(QUICK),--quick)
 
 lint: ## formatting, clippy, shellcheck and the rules of the layers
 	@scripts/check lint

@@ -15,7 +15,8 @@
 //! * `st.debug=1` a debug kernel: time limits times six, and at the end no leak, and lockdep still on;
 //! * `st.amount=n` how much a case of `debug` does, `st.seed=n` what its random choices follow from;
 //! * `st.fuzz=SEED:FRAMES:REQUESTS` so many mutated frames and requests, only these;
-//! * `st.walk=SEED:STEPS` of the random walk, only this; `st.walk=SEED@N,N,...` only those steps of it.
+//! * `st.walk=SEED:STEPS` of the random walk, only this; `st.walk=SEED@N,N,...` only those steps of it;
+//! * `st.bench=quick|full` measures and runs no cases (scripts/bench does this): `st.filter` then chooses rows.
 //!
 //! A case is written once and takes the kind from its [`cx::Cx`]; where the two kinds differ on purpose it asks for the
 //! [`cx::Decision`] that says so.
@@ -35,6 +36,7 @@ mod init;
 mod kmsg;
 mod ktap;
 mod lan;
+mod measure;
 mod memory;
 mod modules;
 mod netns;
@@ -70,7 +72,11 @@ fn main() -> std::process::ExitCode {
             init::power_off();
         }
     }
-    let ok = match options::Options::read().and_then(run::run) {
+    let all = |options: options::Options| match options.bench {
+        Some(scale) => measure::run(scale, &options),
+        None => run::run(options),
+    };
+    let ok = match options::Options::read().and_then(all) {
         Ok(ok) => ok,
         Err(e) => {
             println!("Bail out! {e:#}");

@@ -3,6 +3,7 @@
 
 use crate::cx::Kind;
 use crate::fuzz::Fuzz;
+use crate::measure::Scale;
 use crate::walk::Walk;
 use anyhow::{bail, ensure, Context, Result};
 use std::fs;
@@ -31,6 +32,8 @@ pub struct Options {
     pub walk: Option<Walk>,
     /// Does this fuzzing and runs no cases.
     pub fuzz: Option<Fuzz>,
+    /// Measures, and runs no cases: how much of it.
+    pub bench: Option<Scale>,
 }
 
 impl Options {
@@ -59,6 +62,7 @@ impl Options {
             amount: None,
             walk: None,
             fuzz: None,
+            bench: None,
         };
         let list = |v: &str| {
             v.split(',')
@@ -87,6 +91,7 @@ impl Options {
                 "seed" => o.seed = value.parse()?,
                 "amount" => o.amount = Some(value.parse()?),
                 "fuzz" => o.fuzz = Some(value.parse()?),
+                "bench" => o.bench = Some(value.parse()?),
                 "risky" => o.risky = value == "1",
                 "debug" => o.debug = value == "1",
                 "share" => {

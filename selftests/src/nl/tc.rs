@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The little traffic control that the suite needs: clsact and a redirect of everything to another link.
+//! The little traffic control that the suite needs: clsact, and a redirect of everything to another link, or its end.
 
 use super::link::emit;
 use super::{granted, Nl};
@@ -65,11 +65,30 @@ impl Nl {
         ] {
             mirred.extend_from_slice(&word.to_ne_bytes());
         }
+        // TCA_MIRRED_PARMS is 2.
+        self.match_all(index, from, b"mirred\0", &mirred)
+            .context("redirect")
+    }
+
+    /// Everything that passes `index` in direction `from` ends there, as if somebody had taken it: a drop would come back
+    /// to who delivered it as an error, and in-tree ipvlan counts broadcasts by that.
+    pub fn drop_all(&self, index: u32, from: Direction) -> Result<()> {
+        // struct tc_gact: index, capab, action, refcnt, bindcnt. TCA_GACT_PARMS is 2.
+        let gact: Vec<u8> = [0, 0, ACT_STOLEN, 0, 0]
+            .into_iter()
+            .flat_map(u32::to_ne_bytes)
+            .collect();
+        self.match_all(index, from, b"gact\0", &gact)
+            .context("drop")
+    }
+
+    /// A matchall filter with one action, whose parameters are its attribute 2.
+    fn match_all(&self, index: u32, from: Direction, kind: &[u8], parms: &[u8]) -> Result<()> {
         let nla = |kind: u16, value: Vec<u8>| DefaultNla::new(kind, value);
-        // TCA_ACT_OPTIONS { TCA_MIRRED_PARMS }, TCA_ACT_KIND.
+        // TCA_ACT_OPTIONS { parameters }, TCA_ACT_KIND.
         let action = emit(&[
-            nla(1, b"mirred\0".to_vec()),
-            nla(2 | NESTED, emit(&[nla(2, mirred)])),
+            nla(1, kind.to_vec()),
+            nla(2 | NESTED, emit(&[nla(2, parms.to_vec())])),
         ]);
         let mut m = TcMessage::with_index(index as i32);
         m.header.parent = TcHandle {
@@ -87,6 +106,6 @@ impl Nl {
             2 | NESTED,
             emit(&[nla(2 | NESTED, emit(&[nla(1 | NESTED, action)]))]),
         )));
-        granted(self.create(RouteNetlinkMessage::NewTrafficFilter(m))?).context("redirect")
+        granted(self.create(RouteNetlinkMessage::NewTrafficFilter(m))?)
     }
 }

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `bench LOG JSON DIRECTORY`: reads what the guest printed, writes the results as JSON and plots, and prints the table.
+//!
+//! It fails when a measurement failed, or when there was none. A goal that is not met is shown, and fails nothing: the
+//! figures are the result.
+
+#![forbid(unsafe_code)]
+
+mod goals;
+mod parse;
+mod plot;
+mod table;
+
+use anyhow::{bail, ensure, Context, Result};
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [log, json, plots] = arguments.as_slice() else {
+        bail!("usage: bench LOG RESULTS.json DIRECTORY-OF-PLOTS");
+    };
+    let text = fs::read_to_string(log).with_context(|| format!("reading {log}"))?;
+    let results = parse::parse(&text)?;
+    print!("{}", table::table(&results));
+    let goals = goals::judge(&results);
+    print!("{}", goals::table(&goals));
+    let out = serde_json::json!({
+        "kernel": results.kernel,
+        "date": results.date,
+        "unit": "instructions (QEMU -icount) unless a row says bytes or copies",
+        "rows": results.rows,
+        "goals": goals,
+    });
+    fs::write(json, serde_json::to_string_pretty(&out)? + "\n")
+        .with_context(|| format!("writing {json}"))?;
+    plot::draw(&results, Path::new(plots))?;
+    ensure!(
+        results.failed.is_empty(),
+        "not measured: {}",
+        results.failed.join("; ")
+    );
+    Ok(())
+}

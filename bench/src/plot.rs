@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Curves over the number of addresses, slaves or destinations, as SVG.
+
+use crate::parse::Results;
+use anyhow::{anyhow, Result};
+use plotters::prelude::*;
+use std::fs;
+use std::path::Path;
+
+const SIZE: (u32, u32) = (640, 400);
+
+/// File, row, title, what x counts, what y counts.
+const PLOTS: &[(&str, &str, &str, &str, &str)] = &[
+    (
+        "rx.svg",
+        "rx random",
+        "Received for a slave, random destinations",
+        "addresses on the master",
+        "instructions per packet",
+    ),
+    (
+        "address.svg",
+        "adding an address",
+        "Adding one more address",
+        "addresses on the master",
+        "instructions",
+    ),
+    (
+        "slave.svg",
+        "adding a slave",
+        "Adding one more slave",
+        "slaves of the master",
+        "instructions",
+    ),
+    (
+        "broadcast.svg",
+        "broadcast",
+        "A broadcast from the wire",
+        "slaves that listen",
+        "instructions per copy",
+    ),
+];
+
+const COLOURS: &[(&str, RGBColor)] = &[
+    ("bare", RGBColor(120, 120, 120)),
+    ("dummy", RGBColor(120, 120, 120)),
+    ("ipvlan", RGBColor(214, 94, 0)),
+    ("ipvlan_rs", RGBColor(0, 114, 178)),
+    ("macvlan", RGBColor(0, 158, 115)),
+];
+
+/// Draws each plot for which there is more than one point.
+pub fn draw(results: &Results, dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    for (file, row, title, x, y) in PLOTS {
+        let lines: Vec<_> = COLOURS
+            .iter()
+            .map(|(kind, colour)| {
+                let points: Vec<(f64, f64)> = results
+                    .rows
+                    .iter()
+                    .filter(|r| r.row == *row && r.kind == *kind)
+                    .map(|r| (r.x as f64, r.median))
+                    .collect();
+                (*kind, *colour, points)
+            })
+            .filter(|(_, _, points)| points.len() > 1)
+            .collect();
+        if lines.is_empty() {
+            continue;
+        }
+        let mut text = String::new();
+        lay(
+            &mut text,
+            &lines,
+            &format!("{title} (Linux {})", results.kernel),
+            x,
+            y,
+        )
+        .map_err(|e| anyhow!("{file}: {e}"))?;
+        // Every file of the project says its licence.
+        let marked = text.replacen('>', "><!-- SPDX-License-Identifier: GPL-2.0 -->", 1);
+        fs::write(dir.join(file), marked + "\n")?;
+    }
+    Ok(())
+}
+
+type Line = (&'static str, RGBColor, Vec<(f64, f64)>);
+
+fn lay(
+    text: &mut String,
+    lines: &[Line],
+    title: &str,
+    x: &str,
+    y: &str,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let all = || lines.iter().flat_map(|(_, _, points)| points);
+    let right = all().map(|p| p.0).fold(2.0, f64::max);
+    let top = all().map(|p| p.1).fold(1.0, f64::max) * 1.1;
+    let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption(title, ("sans-serif", 17))
+        .margin(10)
+        .x_label_area_size(40)
+        .y_label_area_size(75)
+        .build_cartesian_2d((1.0..right).log_scale(), 0.0..top)?;
+    chart
+        .configure_mesh()
+        .x_desc(x)
+        .y_desc(y)
+        .light_line_style(TRANSPARENT)
+        .x_label_formatter(&|v| format!("{v:.0}"))
+        .y_label_formatter(&|v| format!("{v:.0}"))
+        .draw()?;
+    for (kind, colour, points) in lines {
+        let colour = *colour;
+        chart
+            .draw_series(LineSeries::new(
+                points.iter().copied(),
+                colour.stroke_width(2),
+            ))?
+            .label(*kind)
+            .legend(move |(x, y)| {
+                PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
+            });
+        chart.draw_series(points.iter().map(|p| Circle::new(*p, 3, colour.filled())))?;
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK.mix(0.3))
+        .draw()?;
+    area.present()?;
+    Ok(())
+}
