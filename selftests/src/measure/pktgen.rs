@@ -86,12 +86,12 @@ impl Pktgen {
                     .with_context(|| format!("pktgen {file}: {line}"))
             };
             put("kpktgend_0", "rem_device_all")?;
-            put("kpktgend_0", &format!("add_device {}", device))?;
+            put("kpktgend_0", &format!("add_device {device}"))?;
             for line in &commands {
-                put(device, &line)?;
+                put(device, line)?;
             }
             put("pgctrl", "start")?;
-            let text = fs::read_to_string(format!("{DIR}/{}", device))?;
+            let text = fs::read_to_string(format!("{DIR}/{device}"))?;
             put("kpktgend_0", "rem_device_all")?;
             Ok(text)
         })?;
