@@ -154,7 +154,7 @@ impl<K: Key> Family<K> {
     }
 
     /// The slave that is to receive what goes to an address.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn receiver<'a>(
         &'a self,
         key: K,
@@ -288,7 +288,7 @@ impl Addresses {
     }
 
     /// The slave that is to receive what goes to an address.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn receiver<'a>(
         &'a self,
         addr: Addr,

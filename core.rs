@@ -17,7 +17,8 @@ use crate::{
     device::{
         received_len,
         Counter,
-        Slave, //
+        Slave,
+        SlaveRef, //
     },
     facts::{
         Received,
@@ -58,48 +59,127 @@ use crate::{
 impl RxHandler for Port {
     #[inline]
     fn receive<'a>(&'a self, mut rx: RxSkb<'a>, cx: &'a Softirq) -> RxResult<'a> {
-        let mut facts = Received {
+        let facts = Received {
             skb: &mut rx.skb,
             port: self,
             cx,
         };
-        match verdict::receive(self.settings(), &mut facts) {
-            Verdict::Deliver(slave) => {
-                slave.count_received(received_len(&rx.skb), true, false, cx);
-                rx.another(slave.dev(), cx)
-            }
-            Verdict::FloodAndPass => {
-                self.distribute_received(&mut rx.skb, cx);
-                rx.pass()
-            }
-            // The others are verdicts on what is sent.
-            Verdict::Pass
-            | Verdict::Flood
-            | Verdict::ToMaster
-            | Verdict::Transmit
-            | Verdict::Route(_)
-            | Verdict::Drop(_) => rx.pass(),
+        match verdict::receiver_at_once(self.packed(), &facts) {
+            Some(slave) => deliver(slave, rx, cx),
+            None => receive_any(self, rx, cx),
         }
+    }
+}
+
+/// Passes a frame on as received by a slave.
+#[inline]
+fn deliver<'a>(slave: SlaveRef<'a>, rx: RxSkb<'a>, cx: &'a Softirq) -> RxResult<'a> {
+    slave.count_received(received_len(&rx.skb), true, false, cx);
+    rx.another(slave.dev(), cx)
+}
+
+/// Decides on what is not decided at once. Out of line: the common case then saves no register.
+#[inline(never)]
+fn receive_any<'a>(port: &'a Port, mut rx: RxSkb<'a>, cx: &'a Softirq) -> RxResult<'a> {
+    let mut facts = Received {
+        skb: &mut rx.skb,
+        port,
+        cx,
+    };
+    match verdict::receive(port.settings(), &mut facts) {
+        Verdict::Deliver(slave) => deliver(slave, rx, cx),
+        Verdict::FloodAndPass => {
+            port.distribute_received(&mut rx.skb, cx);
+            rx.pass()
+        }
+        // The others are verdicts on what is sent.
+        Verdict::Pass
+        | Verdict::Flood
+        | Verdict::ToMaster
+        | Verdict::Transmit
+        | Verdict::Route(_)
+        | Verdict::Drop(_) => rx.pass(),
     }
 }
 
 /// `ndo_start_xmit` of a slave.
 #[inline]
-pub(crate) fn transmit(slave: &Slave, skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
+pub(crate) fn transmit(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
     let len = skb.len();
+    let port: &Port = slave.port();
+    let at_once = skb.sent_ethernet().is_some_and(|ethernet| {
+        let facts = Sent {
+            skb: &mut skb,
+            ethernet,
+            port,
+            cx,
+        };
+        verdict::is_for_the_wire(port.packed(), &facts)
+    });
+    if at_once {
+        let result = skb.queue_xmit(port.master(), cx);
+        return count_sent(slave, len, result, cx);
+    }
     let result = send(slave, skb, dev, cx);
+    count_sent(slave, len, result, cx)
+}
+
+/// Counts a packet that was to be sent.
+#[inline(always)]
+fn count_sent(slave: &Slave, len: usize, result: Xmit, cx: &Softirq) -> Xmit {
     if result.is_sent() {
-        slave.counters.add(Counter::TxPackets, 1, &cx.bh);
-        // CAST: usize has at most 64 bits.
-        slave.counters.add(Counter::TxBytes, len as u64, &cx.bh);
+        // And TxBytes. CAST: usize has at most 64 bits.
+        slave.counters.count(Counter::TxPackets, len as u64, &cx.bh);
     } else {
         slave.counters.add(Counter::TxDropped, 1, &cx.bh);
     }
     result
 }
 
-#[inline]
+/// Sends what does not leave at once as it is. Out of line, as [`receive_any`].
+#[inline(never)]
 fn send(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
+    let port: &Port = slave.port();
+    let Some(ethernet) = skb.sent_ethernet() else {
+        return send_any(slave, skb, dev, cx);
+    };
+    let facts = Sent {
+        skb: &mut skb,
+        ethernet,
+        port,
+        cx,
+    };
+    match verdict::transmit_at_once(port.packed(), &facts) {
+        Some(Verdict::Deliver(sibling)) => hand_over(sibling, skb, cx),
+        Some(Verdict::Route(family)) => route(slave, skb, dev, family, cx),
+        _ => send_any(slave, skb, dev, cx),
+    }
+}
+
+/// Has a sibling receive a frame.
+#[inline]
+fn hand_over(sibling: SlaveRef<'_>, skb: Skb, cx: &Softirq) -> Xmit {
+    let len = skb.len();
+    let delivered = skb
+        .unshare()
+        .is_some_and(|skb| skb.forward_to(sibling.dev(), cx));
+    sibling.count_received(len, delivered, false, cx);
+    Xmit::SUCCESS
+}
+
+/// Has the master's namespace send a packet.
+#[inline]
+fn route(slave: &Slave, skb: Skb, dev: &NetDevice, family: Family, cx: &Softirq) -> Xmit {
+    let result = send_routed(slave.port(), skb, dev, family, cx);
+    if !result.is_sent() {
+        slave.counters.add(Counter::TxErrors, 1, &cx.bh);
+    }
+    result
+}
+
+/// Decides on what is not decided at once.
+#[inline(never)]
+fn send_any(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
     let port: &Port = slave.port();
     if !skb.pull_linear(ETH_HLEN) {
         skb.free(DropReason::PacketTooSmall);
@@ -116,14 +196,7 @@ fn send(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
     };
     match verdict::transmit(port.settings(), &mut facts) {
         Verdict::Transmit => skb.queue_xmit(port.master(), cx),
-        Verdict::Deliver(sibling) => {
-            let len = skb.len();
-            let delivered = skb
-                .unshare()
-                .is_some_and(|skb| skb.forward_to(sibling.dev(), cx));
-            sibling.count_received(len, delivered, false, cx);
-            Xmit::SUCCESS
-        }
+        Verdict::Deliver(sibling) => hand_over(sibling, skb, cx),
         Verdict::ToMaster => {
             if let Some(skb) = skb.unshare() {
                 skb.forward_to(port.master(), cx);
@@ -132,13 +205,7 @@ fn send(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
             Xmit::DROP
         }
         Verdict::Flood => port.distribute_sent(skb, slave, dev, cx),
-        Verdict::Route(family) => {
-            let result = send_routed(port, skb, dev, family, cx);
-            if !result.is_sent() {
-                slave.counters.add(Counter::TxErrors, 1, &cx.bh);
-            }
-            result
-        }
+        Verdict::Route(family) => route(slave, skb, dev, family, cx),
         Verdict::Drop(why) => {
             match why {
                 // Policy, not a loss.

@@ -170,9 +170,8 @@ impl Slave {
             self.counters.add(Counter::RxDropped, 1, &cx.bh);
             return;
         }
-        self.counters.add(Counter::RxPackets, 1, &cx.bh);
-        // CAST: usize has at most 64 bits.
-        self.counters.add(Counter::RxBytes, len as u64, &cx.bh);
+        // And RxBytes. CAST: usize has at most 64 bits.
+        self.counters.count(Counter::RxPackets, len as u64, &cx.bh);
         if multicast {
             self.counters.add(Counter::RxMulticast, 1, &cx.bh);
         }

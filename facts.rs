@@ -57,6 +57,13 @@ pub(crate) fn parse(packet: &mut impl Headers, protocol: u16, offset: usize) -> 
     }
 }
 
+/// The destination of a packet of the commonest shape, as [`parse`] takes its arguments.
+#[inline(always)]
+fn plain(skb: &Skb, protocol: u16, offset: usize) -> Option<Addr> {
+    let len = skb.len().wrapping_sub(offset);
+    frame::plain(protocol, skb.linear().get(offset..)?, len)
+}
+
 /// A frame that the master received.
 pub(crate) struct Received<'a, 'b> {
     /// The frame, its data from the network header on.
@@ -100,7 +107,12 @@ impl<'a> Facts for Received<'a, '_> {
         parse(self.skb, protocol, 0)
     }
 
-    #[inline]
+    #[inline(always)]
+    fn plain(&self) -> Option<Addr> {
+        plain(self.skb, self.skb.protocol(), 0)
+    }
+
+    #[inline(always)]
     fn lookup(&self, addr: Addr) -> Option<Self::Slave> {
         self.port.addresses.receiver(addr, &self.cx.rcu)
     }
@@ -138,7 +150,7 @@ impl<'a> Facts for Sent<'a, '_> {
 
     #[inline]
     fn own_dest(&self) -> bool {
-        self.ethernet.dest == self.ethernet.source
+        self.ethernet.is_to_itself
     }
 
     // What protocol it is and where the network header is, a raw socket or a redirect may have told the kernel wrongly:
@@ -148,7 +160,12 @@ impl<'a> Facts for Sent<'a, '_> {
         parse(self.skb, self.ethernet.protocol, ETH_HLEN)
     }
 
-    #[inline]
+    #[inline(always)]
+    fn plain(&self) -> Option<Addr> {
+        plain(self.skb, self.ethernet.protocol, ETH_HLEN)
+    }
+
+    #[inline(always)]
     fn lookup(&self, addr: Addr) -> Option<Self::Slave> {
         self.port.addresses.receiver(addr, &self.cx.rcu)
     }

@@ -28,6 +28,7 @@ use crate::{
     logic::{
         config::{
             Mode,
+            Packed,
             Settings, //
         },
         numbers::Turn, //
@@ -135,7 +136,13 @@ impl Port {
     /// Mode and flags.
     #[inline]
     pub(crate) fn settings(&self) -> Settings {
-        Settings::from_bits(self.settings.read())
+        self.packed().unpack()
+    }
+
+    /// The same, as the packet path asks for it.
+    #[inline]
+    pub(crate) fn packed(&self) -> Packed {
+        Packed::from_bits(self.settings.read())
     }
 
     /// Takes a number for a new slave.

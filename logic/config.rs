@@ -169,6 +169,49 @@ impl Settings {
     }
 }
 
+/// [`Settings`] as they are kept: what each packet asks costs one instruction, without unpacking.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Packed(u32);
+
+impl Packed {
+    /// What [`Settings::to_bits`] made.
+    #[inline]
+    pub const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// All of them.
+    #[inline]
+    pub const fn unpack(self) -> Settings {
+        Settings::from_bits(self.0)
+    }
+
+    /// Mode L2, and siblings are not kept apart: most frames go out as they are.
+    #[inline]
+    pub const fn is_open_l2(self) -> bool {
+        // Isolation 3, which nobody stores, counts as private here: that is the longer way, and no other.
+        self.0 & (3 | (Isolation::Private as u32) << 2) == Mode::L2 as u32
+    }
+
+    /// Mode L3.
+    #[inline]
+    pub const fn is_l3(self) -> bool {
+        self.0 & 3 == Mode::L3 as u32
+    }
+
+    /// Mode L3 or L3S: what slaves send is routed.
+    #[inline]
+    pub const fn is_routed(self) -> bool {
+        self.0 & 3 != Mode::L2 as u32
+    }
+
+    /// Siblings reach each other directly.
+    #[inline]
+    pub const fn is_bridge(self) -> bool {
+        (self.0 >> 2) & 3 == Isolation::Bridge as u32
+    }
+}
+
 /// What one netlink message asks for: `None` where the attribute is absent.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Request {

@@ -10,7 +10,7 @@
 #![forbid(unsafe_code)]
 
 use super::addr::Addr;
-use super::config::{Isolation, Mode, Settings};
+use super::config::{Isolation, Mode, Packed, Settings};
 use super::frame::Packet;
 
 /// What there is to know about a packet.
@@ -36,6 +36,9 @@ pub trait Facts {
 
     /// Parses the packet, pulling as [`parse`](super::frame::parse) asks. Asked at most once.
     fn packet(&mut self) -> Inner;
+
+    /// [`plain`](super::frame::plain) of the packet.
+    fn plain(&self) -> Option<Addr>;
 
     /// The running slave that owns `addr`.
     fn lookup(&self, addr: Addr) -> Option<Self::Slave>;
@@ -97,6 +100,43 @@ pub enum Why {
     Malformed,
     /// Neither IPv4 nor IPv6, where only those can be routed.
     Protocol,
+}
+
+/// The slave that gets a frame of the commonest kind that the master received, if there is one;
+/// `None` says nothing. [`receive`] agrees.
+#[inline(always)]
+pub fn receiver_at_once<F: Facts>(settings: Packed, facts: &F) -> Option<F::Slave> {
+    let unicast = || !facts.loopback() && !facts.group_dest();
+    if !(settings.is_l3() || settings.is_open_l2() && unicast()) {
+        return None;
+    }
+    facts.lookup(facts.plain()?)
+}
+
+/// Whether a frame that a slave sends is of the commonest kind: it leaves as it is. `false` says
+/// nothing. [`transmit`] agrees.
+#[inline(always)]
+pub fn is_for_the_wire<F: Facts>(settings: Packed, facts: &F) -> bool {
+    settings.is_open_l2() && !facts.group_dest() && !facts.own_dest()
+}
+
+/// Decides on a frame that a slave sends, if its shape is the commonest and siblings reach each other;
+/// `None` says nothing. [`transmit`] agrees.
+#[inline(always)]
+pub fn transmit_at_once<F: Facts>(settings: Packed, facts: &F) -> Option<Verdict<F::Slave>> {
+    let is_routed = settings.is_routed();
+    if !settings.is_bridge() || !(is_routed || facts.own_dest()) {
+        return None;
+    }
+    let dest = facts.plain()?;
+    match facts.lookup(dest) {
+        Some(slave) => Some(Verdict::Deliver(slave)),
+        None if !is_routed || facts.group_dest() => None,
+        None => Some(Verdict::Route(match dest {
+            Addr::V4(_) => Family::Ipv4,
+            Addr::V6(_) => Family::Ipv6,
+        })),
+    }
 }
 
 /// Decides on a frame that the master received.

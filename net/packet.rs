@@ -94,6 +94,8 @@ pub(crate) struct Ethernet {
     pub(crate) source: Mac,
     /// The EtherType, in host order; a length where it is below 1536.
     pub(crate) protocol: u16,
+    /// Whether destination and source are one address.
+    pub(crate) is_to_itself: bool,
 }
 
 impl Ethernet {
@@ -104,7 +106,11 @@ impl Ethernet {
     pub(super) unsafe fn read(ptr: *const u8) -> Self {
         // SAFETY: By the safety requirements.
         unsafe {
+            // In two words each, as they can be loaded: six bytes compared at once are put together first.
+            let word = |at: usize| ptr.add(at).cast::<u32>().read_unaligned();
+            let half = |at: usize| ptr.add(at).cast::<u16>().read_unaligned();
             Self {
+                is_to_itself: (word(0) ^ word(6)) | u32::from(half(4) ^ half(10)) == 0,
                 dest: ptr.cast::<Mac>().read(),
                 source: ptr.add(6).cast::<Mac>().read(),
                 protocol: u16::from_be_bytes(ptr.add(12).cast::<[u8; 2]>().read()),

@@ -309,6 +309,7 @@ impl Skb {
     }
 
     /// Sends a packet with Ethernet header through `dev` (`dev_queue_xmit()`).
+    #[inline]
     pub(crate) fn queue_xmit(mut self, dev: &NetDevice, cx: &Softirq) -> Xmit {
         self.set_dev(dev, &cx.rcu);
         // SAFETY: The reference is ours; bottom halves are off.
@@ -317,6 +318,7 @@ impl Skb {
 
     /// Makes `dev` receive a packet with Ethernet header, from its backlog (`dev_forward_skb()`). False if it could
     /// not.
+    #[inline]
     pub(crate) fn forward_to(self, dev: &NetDevice, _cx: &Softirq) -> bool {
         // SAFETY: The reference is ours.
         unsafe { sys::dev_forward_skb(dev.as_ptr(), self.into_ptr()) == sys::NET_RX_SUCCESS as i32 }

@@ -75,7 +75,7 @@ impl<S: CounterSet> Counters<S> {
     ///
     /// [`AllocError`] when there is no per-CPU memory.
     pub(crate) fn new() -> Result<Self, AllocError> {
-        const { assert!(S::COUNT > 0 && S::COUNT <= 64) };
+        const { assert!(S::COUNT > 1 && S::COUNT <= 64) };
 
         // SAFETY: A plain allocation; it gives zeroed memory, or null.
         let ptr = unsafe {
@@ -108,6 +108,16 @@ impl<S: CounterSet> Counters<S> {
     pub(crate) fn add(&self, which: S, value: u64, _bh: &BhOff) {
         // SAFETY: By the type invariant and `counter`, a live per-CPU u64.
         unsafe { sys::arch::percpu_add(self.counter(which), value) }
+    }
+
+    /// Counts one in `which` and `value` in the counter behind it, which there must be.
+    #[inline]
+    pub(crate) fn count(&self, which: S, value: u64, _bh: &BhOff) {
+        let last = S::COUNT.wrapping_sub(2);
+        let index = which.index();
+        let index = if index <= last { index } else { 0 };
+        // SAFETY: By the type invariant two live per-CPU u64 are there: the index is at most the last but one.
+        unsafe { sys::arch::percpu_count(self.base.as_ptr().wrapping_add(index), value) }
     }
 
     /// The sum of a counter over all CPUs. Any context.

@@ -171,7 +171,7 @@ impl<E: Entry> Table<E> {
     /// Finds the entry with this key.
     ///
     /// Wait-free; any context. An entry that is in the table throughout the call is found.
-    #[inline]
+    #[inline(always)]
     pub fn lookup<'r>(&'r self, key: &E::Key, rcu: &'r RcuRead) -> Option<&'r E> {
         let hash = E::hash(key, &self.seed);
         // SAFETY: By the type invariant `current` holds the word of an array.

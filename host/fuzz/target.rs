@@ -9,10 +9,11 @@
 use etherparse::{ArpHardwareId, ArpPacketSlice, EtherType, Ipv4HeaderSlice, Ipv6HeaderSlice};
 use ipvlan_rs_host::logic::addr::{Addr, V4, V6};
 use ipvlan_rs_host::logic::audience::{of_received, of_sent, Audience};
-use ipvlan_rs_host::logic::config::{Isolation, Mode, Settings};
-use ipvlan_rs_host::logic::frame::{parse, Packet, Parsed};
+use ipvlan_rs_host::logic::config::{Isolation, Mode, Packed, Settings};
+use ipvlan_rs_host::logic::frame::{parse, plain, Packet, Parsed};
 use ipvlan_rs_host::logic::verdict::{
-    receive, receive_above, transmit, Facts, Family, Inner, Verdict, Why,
+    is_for_the_wire, receive, receive_above, receiver_at_once, transmit, transmit_at_once, Facts,
+    Family, Inner, Verdict, Why,
 };
 
 /// The master's address.
@@ -66,6 +67,15 @@ impl Facts for World<'_> {
 
     fn packet(&mut self) -> Inner {
         pulled(self.ethertype(), &self.frame[14..], self.linear)
+    }
+
+    fn plain(&self) -> Option<Addr> {
+        let packet = &self.frame[14..];
+        plain(
+            self.ethertype(),
+            &packet[..self.linear.min(packet.len())],
+            packet.len(),
+        )
     }
 
     fn lookup(&self, addr: Addr) -> Option<u8> {
@@ -197,6 +207,9 @@ fn received(settings: Settings, world: World<'_>, inner: Inner) {
     let Settings { mode, isolation } = settings;
     let verdict = receive(settings, &mut { world });
     let what = (settings, verdict);
+    if let Some(slave) = receiver_at_once(Packed::from_bits(settings.to_bits()), &world) {
+        assert_eq!(verdict, Verdict::Deliver(slave), "{settings:?}: at once");
+    }
     match verdict {
         Verdict::Pass => {}
         Verdict::Deliver(slave) => {
@@ -229,6 +242,13 @@ fn sent(settings: Settings, world: World<'_>, inner: Inner) {
     let Settings { mode, isolation } = settings;
     let verdict = transmit(settings, &mut { world });
     let what = (settings, verdict);
+    let packed = Packed::from_bits(settings.to_bits());
+    if is_for_the_wire(packed, &world) {
+        assert_eq!(verdict, Verdict::Transmit, "{settings:?}: at once");
+    }
+    if let Some(at_once) = transmit_at_once(packed, &world) {
+        assert_eq!(verdict, at_once, "{settings:?}: at once");
+    }
     match verdict {
         Verdict::Deliver(slave) => {
             owned(&world, inner, slave, &what);

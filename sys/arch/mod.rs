@@ -2,6 +2,26 @@
 
 //! What the packet path does in assembly where the architecture allows it, and through a C helper where not.
 
+/// Adds 1 to this CPU's instance of the counter `pair`, and `value` to that of the one behind it.
+///
+/// # Safety
+///
+/// `pair` is a per-CPU pointer to two `u64` that are alive.
+#[inline(always)]
+pub unsafe fn percpu_count(pair: *mut u64, value: u64) {
+    #[cfg(all(CONFIG_X86_64, not(CONFIG_UML)))]
+    // SAFETY: As in `percpu_add`, twice.
+    unsafe {
+        ::core::arch::asm!("incq %gs:({p})", "addq {v}, %gs:8({p})", v = in(reg) value, p = in(reg) pair, options(att_syntax, nostack))
+    }
+    #[cfg(not(all(CONFIG_X86_64, not(CONFIG_UML))))]
+    // SAFETY: By the safety requirements.
+    unsafe {
+        percpu_add(pair, 1);
+        percpu_add(pair.wrapping_add(1), value);
+    }
+}
+
 /// Adds `value` to this CPU's instance of the counter `counter`.
 ///
 /// One instruction on x86-64: no other CPU writes there, and an interrupt comes before or after it. UML sets

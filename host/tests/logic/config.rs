@@ -2,7 +2,7 @@
 
 //! Mode and flags: every value of the two attributes.
 
-use ipvlan_rs_host::logic::config::{FlagsError, Isolation, Mode, Request, Settings};
+use ipvlan_rs_host::logic::config::{FlagsError, Isolation, Mode, Packed, Request, Settings};
 use proptest::prelude::*;
 
 const MODES: [Mode; 3] = [Mode::L2, Mode::L3, Mode::L3s];
@@ -101,5 +101,20 @@ proptest! {
     fn any_word_is_some_settings(bits in any::<u32>()) {
         let settings = Settings::from_bits(bits);
         prop_assert_eq!(Settings::from_bits(settings.to_bits()), settings);
+    }
+}
+
+/// What is asked of the word is what the settings in it are.
+#[test]
+fn packed_answers() {
+    for settings in all() {
+        let Settings { mode, isolation } = settings;
+        let packed = Packed::from_bits(settings.to_bits());
+        assert_eq!(packed.unpack(), settings);
+        let open = mode == Mode::L2 && isolation != Isolation::Private;
+        assert_eq!(packed.is_open_l2(), open, "{settings:?}");
+        assert_eq!(packed.is_l3(), mode == Mode::L3, "{settings:?}");
+        assert_eq!(packed.is_routed(), mode != Mode::L2, "{settings:?}");
+        assert_eq!(packed.is_bridge(), isolation == Isolation::Bridge);
     }
 }

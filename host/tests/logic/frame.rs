@@ -180,7 +180,7 @@ fn every_value_of_every_header_byte() {
             for value in 0..=u8::MAX {
                 packet[offset] = value;
                 assert_eq!(
-                    resolve(frame.ethertype(), &packet, 0),
+                    resolve(frame.ethertype(), &packet, packet.len()),
                     reference(frame.ethertype(), &packet),
                     "{value:#x} at {offset} of {:x?}",
                     frame.packet()

@@ -5,9 +5,12 @@
 
 use ipvlan_rs_host::logic::addr::{Addr, V4, V6};
 use ipvlan_rs_host::logic::audience::{of_received, of_sent, Audience};
-use ipvlan_rs_host::logic::config::{Isolation, Mode, Settings};
+use ipvlan_rs_host::logic::config::{Isolation, Mode, Packed, Settings};
 use ipvlan_rs_host::logic::frame::Packet;
-use ipvlan_rs_host::logic::verdict::{receive, transmit, Facts, Family, Inner, Verdict, Why};
+use ipvlan_rs_host::logic::verdict::{
+    is_for_the_wire, receive, receiver_at_once, transmit, transmit_at_once, Facts, Family, Inner,
+    Verdict, Why,
+};
 
 /// A slave is named by the role its address has in the packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -106,6 +109,14 @@ impl Facts for Case {
             Kind::Invalid => return Inner::Invalid,
             Kind::Foreign => return Inner::Foreign,
         })
+    }
+
+    fn plain(&self) -> Option<Addr> {
+        match self.kind {
+            Kind::V4 => Some(DST4.into()),
+            Kind::V6 => Some(DST6.into()),
+            _ => None,
+        }
     }
 
     fn lookup(&self, addr: Addr) -> Option<Role> {
@@ -234,9 +245,39 @@ fn model_sent(isolation: Isolation, case: Case) -> Audience<Role> {
     }
 }
 
+/// What is decided at once is what would be decided at leisure. Counts what was, by shortcut.
+fn at_once(settings: Settings, case: Case, decided: &mut [usize; 3]) {
+    let packed = Packed::from_bits(settings.to_bits());
+    if let Some(receiver) = receiver_at_once(packed, &case) {
+        assert_eq!(
+            Verdict::Deliver(receiver),
+            model_receive(settings, case),
+            "receiver_at_once, {settings:?}, {case:?}"
+        );
+        decided[0] += 1;
+    }
+    if is_for_the_wire(packed, &case) {
+        assert_eq!(
+            Verdict::Transmit,
+            model_transmit(settings, case),
+            "is_for_the_wire, {settings:?}, {case:?}"
+        );
+        decided[1] += 1;
+    }
+    if let Some(verdict) = transmit_at_once(packed, &case) {
+        assert_eq!(
+            verdict,
+            model_transmit(settings, case),
+            "transmit_at_once, {settings:?}, {case:?}"
+        );
+        decided[2] += 1;
+    }
+}
+
 #[test]
 fn every_combination_of_facts() {
     let mut cases = 0;
+    let mut decided = [0; 3];
     for mode in [Mode::L2, Mode::L3, Mode::L3s] {
         for isolation in [Isolation::Bridge, Isolation::Private, Isolation::Vepa] {
             let settings = Settings { mode, isolation };
@@ -263,6 +304,7 @@ fn every_combination_of_facts() {
                         model_transmit(settings, case),
                         "transmit, {settings:?}, {case:?}"
                     );
+                    at_once(settings, case, &mut decided);
                     assert_eq!(
                         of_received(isolation, &mut case.clone()),
                         model_received(isolation, case),
@@ -279,4 +321,8 @@ fn every_combination_of_facts() {
         }
     }
     assert_eq!(cases, 9 * 7 * 128);
+    assert!(
+        decided.iter().all(|n| *n > 0),
+        "the shortcuts are never taken: {decided:?}"
+    );
 }

@@ -4,7 +4,7 @@
 
 use super::packets::{Frame, OWN};
 use ipvlan_rs_host::logic::addr::Addr;
-use ipvlan_rs_host::logic::frame::{parse, Parsed};
+use ipvlan_rs_host::logic::frame::{parse, plain, Packet, Parsed};
 use ipvlan_rs_host::logic::verdict::{Facts, Inner};
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -94,14 +94,32 @@ impl Facts for World<'_> {
         resolve(self.frame.ethertype(), self.frame.packet(), 0)
     }
 
+    fn plain(&self) -> Option<Addr> {
+        let packet = self.frame.packet();
+        plain(self.frame.ethertype(), packet, packet.len())
+    }
+
     fn lookup(&self, addr: Addr) -> Option<Slave> {
         self.looked_up.set(self.looked_up.get() + 1);
         owner(addr)
     }
 }
 
-/// Parses a packet of which `linear` bytes are linear at first, pulling as the parser asks.
-pub(crate) fn resolve(ethertype: u16, packet: &[u8], mut linear: usize) -> Inner {
+/// Parses a packet of which `linear` bytes are linear at first, pulling as the parser asks. What is
+/// seen at once must be the same.
+pub(crate) fn resolve(ethertype: u16, packet: &[u8], linear: usize) -> Inner {
+    let inner = pulled(ethertype, packet, linear);
+    if let Some(dest) = plain(ethertype, &packet[..linear], packet.len()) {
+        match (inner, dest) {
+            (Inner::Packet(Packet::Ipv4 { dst, .. }), Addr::V4(dest)) => assert_eq!(dst, dest),
+            (Inner::Packet(Packet::Ipv6 { dst, .. }), Addr::V6(dest)) => assert_eq!(dst, dest),
+            _ => panic!("plainly for {dest:?}, but {inner:?}: {ethertype:#x}, {packet:x?}"),
+        }
+    }
+    inner
+}
+
+fn pulled(ethertype: u16, packet: &[u8], mut linear: usize) -> Inner {
     for _round in 0..3 {
         match parse(ethertype, &packet[..linear], packet.len()) {
             Parsed::Packet(inner) => return Inner::Packet(inner),
