@@ -114,28 +114,30 @@ check_kernel() {
 	((rc == 0 || rc == 3)) || die "kernel $KVER cannot be used: see above"
 }
 
-# build_metadata: what Debian leaves out, put beside the unpacked headers.
+# build_metadata: what Debian leaves out, put beside the unpacked headers. METADATA_WORK is a
+# directory of the cache that flavours of one version share, one after another: make then
+# repeats only what depends on the configuration.
 build_metadata() {
-	local inside=$IN_CACHE/${KERNEL##*/} deb
+	local inside=$IN_CACHE/${KERNEL##*/} deb work=${METADATA_WORK:-$KERNEL}
 	deb=$(echo "$KERNEL"/debs/linux-source-*.deb)
-	kdir build --source "$inside/debs/${deb##*/}" --work "$inside" --jobs "$JOBS" \
+	kdir build --source "$inside/debs/${deb##*/}" --work "$IN_CACHE/${work#"$CACHE/"}" --jobs "$JOBS" \
 		--output "/usr/src/linux-headers-$KVER"
-	keep_for_editors
+	keep_for_editors "$work"
 }
 
-# keep_for_editors: the sources that those crates were compiled from, and the kernel's own
+# keep_for_editors WORK: the sources that those crates were compiled from, and the kernel's own
 # description of them, for scripts/rust-analyzer.
 keep_for_editors() {
-	local to=$KERNEL/rust-src build=$KERNEL/build cc
-	cc=$(config_value "$build/.config" CC_VERSION_TEXT)
+	local work=$1 inside=$IN_CACHE/${1#"$CACHE/"} to=$KERNEL/rust-src cc
+	cc=$(config_value "$work/build/.config" CC_VERSION_TEXT)
 	cc=${cc%% *}
 	mkdir -p "$to/build/rust"
-	in_root make -C "$IN_CACHE/${KERNEL##*/}/source" O="$IN_CACHE/${KERNEL##*/}/build" CC="$cc" \
-		CROSS_COMPILE="${cc%gcc*}" rust-analyzer
-	mv "$build/rust-project.json" "$to/kernel.json"
+	in_root make -C "$inside/source" O="$inside/build" CC="$cc" CROSS_COMPILE="${cc%gcc*}" rust-analyzer
+	# Under the names that they have here, wherever they were made.
+	sed "s|\"$inside/|\"$IN_CACHE/${KERNEL##*/}/|g" "$work/build/rust-project.json" >"$to/kernel.json"
 	mkdir -p "$to/source"
-	cp -a "$KERNEL/source/rust" "$to/source/"
-	(cd "$build/rust" && find . \( -name '*.rs' -o -name '*.so' \) -print0 | tar --null -cT - -f -) |
+	cp -a "$work/source/rust" "$to/source/"
+	(cd "$work/build/rust" && find . \( -name '*.rs' -o -name '*.so' \) -print0 | tar --null -cT - -f -) |
 		tar -C "$to/build/rust" -xf -
 }
 

@@ -140,6 +140,30 @@ mod tests {
         assert_eq!(parse(r#","mtu":0"#).unwrap().mtu, None);
     }
 
+    /// Reads one example's configuration, as the runtime would hand it to the plugin.
+    fn example(text: &str) -> Config {
+        Config::new(&serde_json::from_str(text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn examples_are_understood() {
+        let list: serde_json::Value =
+            serde_json::from_str(include_str!("../examples/10-ipvlan-rs.conflist")).unwrap();
+        // A runtime adds the list's name and version to each plugin's part.
+        let mut part = list["plugins"][0].clone();
+        part["name"] = list["name"].clone();
+        part["cniVersion"] = list["cniVersion"].clone();
+        let yaml = include_str!("../examples/network-attachment-definition.yaml");
+        let (_, block) = yaml.split_once("config: |\n").unwrap();
+        for (config, master) in [
+            (example(&part.to_string()), "eth0"),
+            (example(block), "eth1"),
+        ] {
+            assert_eq!(config.master.as_deref(), Some(master));
+            assert_eq!(config.flag, Some(IpVlanFlags::Private));
+        }
+    }
+
     #[test]
     fn what_is_wrong_is_named() {
         for (keys, word) in [
