@@ -3,11 +3,12 @@
 # Kernels of our own: built from the very source of the stock kernel with a fragment of
 # scripts/kernels/, and kept in the shape of a stock one, so that KVER=own-NAME works
 # wherever a KVER does. A fragment's "# make:" names the toolchain for the kernel and for
-# modules, its "# memory:" how much a guest with it needs.
+# modules, its "# memory:" how much a guest with it needs, its "# image:" what is booted if not
+# x86's bzImage, and its "# rustflags:" what modules in Rust are compiled with besides.
 #
 #   source-VERSION/    the stock kernel's source, for all of them
 #   kernel-own-NAME/   build/ what modules are built against; guest/ its image and modules;
-#                      make, mem: the fragment's words
+#                      make, mem, rustflags: the fragment's words
 
 # own_fragment: the fragment of the kernel that KVER names.
 own_fragment() { printf '%s/kernels/%s.config' "$SCRIPTS" "${KVER#own-}"; }
@@ -35,6 +36,7 @@ setup_own() {
 	printf '%s\n' "$version" >"$KERNEL/version"
 	own_words make >"$KERNEL/make"
 	own_words memory >"$KERNEL/mem"
+	own_words rustflags >"$KERNEL/rustflags"
 	kernel_key >"$KERNEL/.complete"
 	mv "$KERNEL" "$CACHE/kernel-$KVER"
 }
@@ -42,7 +44,8 @@ setup_own() {
 # setup_source VERSION: makes SOURCE, which is kept for all that want it.
 setup_source() {
 	SOURCE=$CACHE/source-$1
-	[[ ! -e $SOURCE/.complete ]] || return 0
+	# A source that was fetched before a kernel of ours was User-Mode Linux lacks its files.
+	[[ ! -e $SOURCE/.complete || ! -e $SOURCE/tree/arch/um/kernel/um_arch.c ]] || return 0
 	rm -rf -- "$CACHE"/source-*
 	KERNEL=''
 	step "source of Linux $1" "does apt still offer it? make update takes a newer kernel" fetch_source "$1"
@@ -60,7 +63,7 @@ fetch_source() {
 	for path in 'Documentation/*.rst' 'Documentation/*.yaml' 'Documentation/*.txt' 'sound/*.[ch]' 'tools/perf/*'; do
 		excludes+=(--exclude="$package/$path")
 	done
-	mapfile -t -O ${#excludes[@]} excludes < <(other_architectures "$package")
+	mapfile -t -O ${#excludes[@]} excludes < <(other_architectures "$package" | grep -v '/arch/um/')
 	deb=$(echo "$SOURCE.new/deb/${package}_"*.deb)
 	# shellcheck disable=SC2016 # expanded by the shell inside the root
 	in_root bash -euo pipefail -c '. kdir/source.sh; unpack_source "$@"' bash \
@@ -92,11 +95,22 @@ own_configure() {
 	return $lost
 }
 
-own_build() { own_make -s -j"$JOBS" bzImage modules; }
+# own_image: the target that is booted, and where in the build it is.
+own_image() {
+	local image
+	image=$(own_words image)
+	printf '%s' "${image:-arch/x86/boot/bzImage}"
+}
+
+own_build() {
+	local image
+	image=$(own_image)
+	own_make -s -j"$JOBS" "${image##*/}" modules
+}
 
 own_guest() {
 	mkdir -p "$KERNEL/pkg"
-	cp "$KERNEL/build/arch/x86/boot/bzImage" "$KERNEL/pkg/vmlinuz"
+	cp "$KERNEL/build/$(own_image)" "$KERNEL/pkg/vmlinuz"
 	own_make -s INSTALL_MOD_PATH="$IN_CACHE/${KERNEL##*/}/pkg/usr" INSTALL_MOD_STRIP=1 DEPMOD=true modules_install
 	make_guest "$(<"$KERNEL/build/include/config/kernel.release")"
 	rm -rf -- "$KERNEL/pkg"
@@ -106,7 +120,7 @@ own_guest() {
 # tools, crates and symbols.
 own_reduce() {
 	find "$KERNEL/build" -type f \( -name '*.o' -o -name '*.a' -o -name '*.cmd' -o -name '*.ko' -o -name '*.mod' \
-		-o -name '*.mod.c' -o -name 'vmlinux*' -o -name 'System.map' -o -name 'bzImage' -o -name '.tmp_*' \) -delete
+		-o -name '*.mod.c' -o -name 'vmlinux*' -o -path "$KERNEL/build/linux" -o -name 'System.map' -o -name 'bzImage' -o -name '.tmp_*' \) -delete
 	find "$KERNEL/build" -depth -type d -empty -delete
 	# The only place that says where it was built.
 	sed -i 's|\.new/build$|/build|' "$KERNEL/build/Makefile"

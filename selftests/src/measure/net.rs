@@ -3,7 +3,7 @@
 
 use crate::frames::Mac;
 use crate::netns::Netns;
-use crate::nl::{granted, AddrSpec, Direction, Link, LinkSpec, Via};
+use crate::nl::{granted, AddrSpec, Direction, Link, LinkSpec, VethEnd, Via};
 use anyhow::Result;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -37,6 +37,15 @@ impl Peer {
         }
     }
 
+    /// The kinds whose two ends may be in two namespaces; a macvlan has no modes.
+    pub fn paired(mode: u16) -> Vec<Peer> {
+        let mut peers = vec![Peer::Veth, Peer::Netkit, Peer::Ipvlan, Peer::IpvlanRs];
+        if mode == L2 {
+            peers.push(Peer::Macvlan);
+        }
+        peers
+    }
+
     pub fn is_ipvlan(self) -> bool {
         matches!(self, Peer::Ipvlan | Peer::IpvlanRs)
     }
@@ -57,6 +66,8 @@ pub struct Net {
     pub inside: Netns,
     pub master: Link,
     pub slaves: Vec<Link>,
+    /// Where the other end of a wired master is, and its index.
+    pub cable: Option<(Netns, u32)>,
 }
 
 /// Where "outside" is: behind a gateway, so that many destinations need one neighbour.
@@ -91,16 +102,45 @@ fn nth(base: IpAddr, n: u32) -> IpAddr {
 }
 
 impl Net {
-    /// A master, up, and no slaves. Without `six`, nothing speaks IPv6 by itself.
+    /// A dummy as master, up, and no slaves. Without `six`, nothing speaks IPv6 by itself.
     pub fn new(peer: Peer, mode: u16, six: bool) -> Result<Net> {
+        Self::with(peer, mode, six, None)
+    }
+
+    /// As above, the master being one end of a veth.
+    pub fn wired(peer: Peer, mode: u16, six: bool) -> Result<Net> {
+        Self::with(peer, mode, six, Some(Netns::new()?))
+    }
+
+    fn with(peer: Peer, mode: u16, six: bool, outside: Option<Netns>) -> Result<Net> {
         let (host, inside) = (Netns::new()?, Netns::new()?);
         for ns in [&host, &inside] {
             if !six {
                 ns.sysctl("ipv6/conf/default/disable_ipv6", "1")?;
             }
+            // Slaves of one namespace do not answer for each other.
+            ns.sysctl("ipv4/conf/all/arp_ignore", "1")?;
         }
         let nl = host.nl();
-        nl.add_link(&LinkSpec::new("dummy", "m0"))?;
+        let mut cable = None;
+        match outside {
+            None => nl.add_link(&LinkSpec::new("dummy", "m0"))?,
+            Some(ns) => {
+                // The end of the cable answers nothing by itself.
+                ns.sysctl("ipv6/conf/default/disable_ipv6", "1")?;
+                nl.add_link(&LinkSpec {
+                    peer: Some(VethEnd {
+                        name: "w0".into(),
+                        ns: ns.fd(),
+                        mtu: 1500,
+                    }),
+                    ..LinkSpec::new("veth", "m0")
+                })?;
+                let index = ns.nl().link("w0")?.index;
+                ns.nl().up(index)?;
+                cable = Some((ns, index));
+            }
+        }
         let master = nl.link("m0")?;
         nl.up(master.index)?;
         nl.add_addr(master.index, Ipv4Addr::new(10, 1, 0, 1), 24)?;
@@ -121,6 +161,7 @@ impl Net {
             inside,
             master,
             slaves: Vec::new(),
+            cable,
         })
     }
 
@@ -152,13 +193,14 @@ impl Net {
 
     /// The `n`th address of all goes to the slaves in turn.
     pub fn address(&self, n: u32) -> Result<()> {
+        self.address_of(false, n)
+    }
+
+    /// As above, of either family.
+    pub fn address_of(&self, six: bool, n: u32) -> Result<()> {
         let slave = &self.slaves[n as usize % self.slaves.len()];
-        let ip = inside(false, n);
-        granted(
-            self.inside
-                .nl()
-                .try_add_addr(&AddrSpec::new(slave.index, ip, 32))?,
-        )
+        let spec = AddrSpec::new(slave.index, inside(six, n), if six { 128 } else { 32 });
+        granted(self.inside.nl().try_add_addr(&spec)?)
     }
 
     /// Whatever reaches slaves ends there, before the stack.
@@ -173,7 +215,7 @@ pub fn cut(ns: &Netns, link: &Link) -> Result<()> {
     ns.nl().drop_all(link.index, Direction::Ingress)
 }
 
-/// Two ends in two namespaces, the second with its ingress cut.
+/// Two ends in two namespaces.
 pub struct Pair {
     pub a: (Netns, Link),
     pub b: (Netns, Link),
@@ -184,7 +226,8 @@ pub struct Pair {
 }
 
 impl Pair {
-    pub fn new(peer: Peer, mode: u16) -> Result<Pair> {
+    /// With the second's ingress cut, or with all that sockets need to speak with each other.
+    pub fn new(peer: Peer, mode: u16, severed: bool) -> Result<Pair> {
         let net = Net::new(peer, mode, true)?;
         let (a, b) = (net.inside.clone(), Netns::new()?);
         match peer {
@@ -211,7 +254,17 @@ impl Pair {
         let (la, lb) = (a.nl().link("a")?, b.nl().link("b")?);
         b.nl().add_addr(lb.index, inside(false, 1), 32)?;
         b.nl().add_addr(lb.index, inside(true, 1), 128)?;
-        cut(&b, &lb)?;
+        if severed {
+            cut(&b, &lb)?;
+        } else {
+            a.nl().add_addr(la.index, inside(false, 0), 32)?;
+            for (ns, link, other, ip) in [(&a, &la, &lb, 1), (&b, &lb, &la, 0)] {
+                let ip = inside(false, ip);
+                ns.nl().add_route(ip, 32, Via::Link(link.index))?;
+                // Found once and for all: no request of its own comes between.
+                ns.nl().add_neigh(link.index, ip, other.mac)?;
+            }
+        }
         Ok(Pair {
             to: lb.mac,
             a: (a, la),

@@ -5,7 +5,7 @@ use crate::frames::Mac;
 use crate::netns::Netns;
 use anyhow::{ensure, Context, Result};
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// How a packet enters the device.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,10 @@ pub struct Pktgen {
     pub way: Way,
     pub mac: Mac,
     pub src: IpAddr,
-    /// First and last destination; random in between.
+    /// First and last destination; random in between (of IPv6, as many as a power of two).
     pub dst: (IpAddr, IpAddr),
+    /// One destination after the other instead (IPv4).
+    pub in_turn: bool,
     pub size: u32,
 }
 
@@ -59,10 +61,17 @@ impl Pktgen {
         if first == last && self.src.is_ipv6() {
             c.push(format!("dst6 {first}"));
         } else {
+            // pktgen draws up to, but not, the last address of IPv4, and takes the last of IPv6 as a mask.
+            let end = match last {
+                IpAddr::V4(a) if first != last && !self.in_turn => {
+                    IpAddr::from(Ipv4Addr::from(u32::from(a).saturating_add(1)))
+                }
+                last => last,
+            };
             c.push(format!("dst{six}_min {first}"));
-            c.push(format!("dst{six}_max {last}"));
+            c.push(format!("dst{six}_max {end}"));
         }
-        if first != last {
+        if first != last && !self.in_turn {
             c.push("flag IPDST_RND".into());
         }
         match self.way {

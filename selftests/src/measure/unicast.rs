@@ -3,36 +3,84 @@
 
 use super::net::{counted, inside, outside, Net, Pair, Peer, L2, L3, L3S};
 use super::pktgen::{Pktgen, Way};
+use super::stream::bulk;
 use super::Bench;
+use crate::frames::addresses;
 use crate::netns::Netns;
+use crate::packet::Tap;
 use anyhow::{ensure, Context, Result};
+use std::collections::HashSet;
+
+/// To how many destinations: one, what a cache may hold, and more than it could.
+const DESTINATIONS: [u32; 4] = [1, 64, 4096, 65536];
 
 /// Packets that make lazily allocated things be there before the first round.
 const WARM: u64 = 200;
 
-/// A generator, and where its packets must show.
+/// Where packets must show: the share of them that the counters of all links in a namespace rise by.
+pub struct Witness {
+    ns: Netns,
+    sent: bool,
+    all: bool,
+}
+
+impl Witness {
+    /// Every packet is counted as received there.
+    pub fn received(ns: &Netns) -> Witness {
+        let ns = ns.clone();
+        Witness {
+            ns,
+            sent: false,
+            all: true,
+        }
+    }
+
+    /// Every packet is counted as sent there.
+    pub fn sent(ns: &Netns) -> Witness {
+        Witness {
+            sent: true,
+            ..Witness::received(ns)
+        }
+    }
+
+    /// No packet is received there.
+    pub fn nothing(ns: &Netns) -> Witness {
+        Witness {
+            all: false,
+            ..Witness::received(ns)
+        }
+    }
+
+    pub fn count(&self) -> Result<u64> {
+        counted(&self.ns, self.sent)
+    }
+
+    /// That `count` packets since `before` did as they should.
+    pub fn check(&self, before: u64, count: u64) -> Result<()> {
+        let rose = self.count()?.saturating_sub(before);
+        let want = if self.all { count } else { 0 };
+        ensure!(
+            rose == want,
+            "of {count} packets {rose} were counted where {want} should have been"
+        );
+        Ok(())
+    }
+}
+
+/// A generator, and where its packets must show; no witness where they end before anybody counts.
 pub struct Shot {
     pub peer: Peer,
     pub gun: Pktgen,
-    /// Whose counters must rise, those of sent or those of received packets; no witness where the packets end before
-    /// anybody counts.
-    pub witness: Option<(Netns, bool)>,
+    pub witness: Option<Witness>,
 }
 
 impl Shot {
     pub fn fire(&self, count: u64) -> Result<f64> {
-        let seen = || match &self.witness {
-            Some((ns, sent)) => counted(ns, *sent),
-            None => Ok(0),
-        };
-        let before = seen()?;
+        let before = self.witness.as_ref().map(Witness::count).transpose()?;
         let cost = self.gun.fire(count).context(self.peer.name())?;
-        let rose = seen()?.saturating_sub(before);
-        ensure!(
-            self.witness.is_none() || rose == count,
-            "{}: {count} packets were sent, and {rose} were counted where they should have gone",
-            self.peer.name()
-        );
+        if let (Some(witness), Some(before)) = (&self.witness, before) {
+            witness.check(before, count).context(self.peer.name())?;
+        }
         Ok(cost)
     }
 }
@@ -79,12 +127,18 @@ pub fn transmit(b: &mut Bench<'_>) -> Result<()> {
                 }
             }
         }
-        let row = format!("tx {name} v4 destinations");
-        if mode == L3 && b.wants(&row) {
-            for n in [1, 64, 4096] {
-                volley(b, &row, n.into(), &outward(&nets, false, 60, n))?;
+        for (six, family) in [(false, "v4"), (true, "v6")] {
+            let row = format!("tx {name} {family} destinations");
+            if mode == L3 && b.wants(&row) {
+                for n in DESTINATIONS {
+                    let size = if six { 78 } else { 60 };
+                    let shots = outward(&nets, six, size, n);
+                    varied(&nets[1], &shots[1], n)?;
+                    volley(b, &row, n.into(), &shots)?;
+                }
             }
         }
+        bulk(b, name, &nets)?;
     }
     Ok(())
 }
@@ -109,13 +163,39 @@ fn outward(nets: &[Net], six: bool, size: u32, n: u32) -> Vec<Shot> {
                 },
                 mac: [2, 0, 0, 0, 0, 9],
                 src: inside(six, 0),
-                dst: (outside(six, 1), outside(six, n)),
+                dst: (outside(six, 0), outside(six, n - 1)),
+                // More than any cache holds, each as long ago as can be: every packet misses.
+                in_turn: n > 4096,
                 size,
             },
-            witness: Some((net.host.clone(), true)),
+            witness: Some(Witness::sent(&net.host)),
         }
     };
     nets.iter().map(shot).collect()
+}
+
+/// That the generator's packets really go to `n` destinations, as far as some of them can tell.
+fn varied(net: &Net, shot: &Shot, n: u32) -> Result<()> {
+    let tap = Tap::new(&net.host, net.master.index)?;
+    shot.gun.fire(WARM)?;
+    let mut seen = HashSet::new();
+    let mut frames = 0;
+    while let Some(frame) = tap.poll()? {
+        seen.extend(addresses(&frame.bytes).map(|(_, to)| to));
+        frames += 1;
+    }
+    // Of 200 random draws from 64 nearly all 64 come, of 4096 about 195.
+    let least = match n {
+        1 => 1,
+        64 => 55,
+        _ => 180,
+    };
+    ensure!(
+        frames >= WARM && (least..=n as usize).contains(&seen.len()),
+        "{frames} packets to {} of {n} destinations",
+        seen.len()
+    );
+    Ok(())
 }
 
 /// From one namespace to another.
@@ -126,18 +206,10 @@ pub fn siblings(b: &mut Bench<'_>) -> Result<()> {
         if !b.wants(&row) && !b.wants(&six_row) {
             continue;
         }
-        let mut peers = vec![Peer::Veth, Peer::Netkit, Peer::Ipvlan, Peer::IpvlanRs];
-        if mode == L2 {
-            peers.push(Peer::Macvlan);
-        }
         let mut pairs = Vec::new();
-        for peer in peers {
-            match Pair::new(peer, mode) {
-                Ok(pair) => pairs.push((peer, pair)),
-                // A kernel may be built without it.
-                Err(e) if peer == Peer::Netkit => println!("# no netkit pair: {e:#}"),
-                Err(e) => return Err(e.context(peer.name())),
-            }
+        for peer in Peer::paired(mode) {
+            let pair = Pair::new(peer, mode, true).context(peer.name())?;
+            pairs.push((peer, pair));
         }
         for (row, six, size) in [(row, false, 60), (six_row, true, 1400)] {
             let shot = |(peer, pair): &(Peer, Pair)| Shot {
@@ -149,9 +221,10 @@ pub fn siblings(b: &mut Bench<'_>) -> Result<()> {
                     mac: pair.to,
                     src: inside(six, 0),
                     dst: (inside(six, 1), inside(six, 1)),
+                    in_turn: false,
                     size,
                 },
-                witness: Some((pair.b.0.clone(), false)),
+                witness: Some(Witness::received(&pair.b.0)),
             };
             let shots: Vec<Shot> = pairs.iter().map(shot).collect();
             if b.wants(&row) {

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Packets from the wire for one of many addresses, and one more address among many.
+
+use super::control::{timed, REQUESTS};
+use super::net::{cut, inside, outside, Net, Peer, L2};
+use super::pktgen::{Pktgen, Way};
+use super::unicast::{volley, Shot, Witness};
+use super::Bench;
+use crate::nl::{granted, AddrSpec};
+use anyhow::Result;
+
+const ADD: &str = "adding an address";
+const FIXED: &str = "rx fixed";
+const RANDOM: &str = "rx random";
+const MISS: &str = "rx miss";
+
+/// With so many addresses one more is added and timed.
+const ADDED: &[u32] = &[100, 4096, 10_000];
+/// And with so many, packets arrive.
+const RECEIVED: &[u32] = &[1, 256, 4096, 20_000, 100_000];
+
+/// In-tree ipvlan looks through all addresses before it adds one: under emulation, the way to 100 000 of them would take
+/// longer than all other rows together.
+const PATIENCE: u32 = 20_000;
+
+/// More and more addresses on one master, spread over many slaves.
+pub fn growth(b: &mut Bench<'_>) -> Result<()> {
+    let wanted = [ADD, FIXED, RANDOM, MISS].map(|r| b.wants(r));
+    if wanted == [false; 4] {
+        return Ok(());
+    }
+    let packets = wanted[1..] != [false; 3];
+    // 1000 slaves are the port of the 100 000 addresses; the time goes into making them.
+    let (many, most) = if b.full() {
+        (1000, 100_000)
+    } else {
+        (64, 4096)
+    };
+    let mut steps: Vec<u32> = Vec::new();
+    steps.extend(ADDED.iter().filter(|_| wanted[0]));
+    steps.extend(RECEIVED.iter().filter(|_| packets));
+    steps.retain(|s| *s <= most);
+    steps.sort_unstable();
+    steps.dedup();
+
+    let mut nets = Vec::new();
+    for peer in [Peer::Dummy, Peer::Macvlan, Peer::Ipvlan, Peer::IpvlanRs] {
+        let mut net = Net::new(peer, L2, false)?;
+        // A macvlan is found by its MAC: one of them shows all.
+        let slaves = match peer {
+            Peer::Macvlan => 1,
+            _ => many,
+        };
+        for _ in 0..slaves {
+            net.grow()?;
+        }
+        net.cut()?;
+        if peer == Peer::Dummy {
+            // The bare master's packets end at its own ingress.
+            cut(&net.host, &net.master)?;
+        }
+        nets.push(net);
+    }
+    // What misses goes on to the master's stack, which has no use for another's frame: so does it on this one.
+    let other = Net::new(Peer::Bare, L2, false)?;
+    let mut have = 0;
+    for step in steps {
+        nets.retain(|n| n.peer != Peer::Ipvlan || step <= PATIENCE || !b.emulated());
+        for net in &nets {
+            let bare = net.peer == Peer::Dummy && (!wanted[0] || step > ADDED[2]);
+            if net.peer == Peer::Macvlan || bare {
+                continue;
+            }
+            for n in have..step {
+                net.address(n)?;
+            }
+        }
+        have = step;
+        if wanted[0] && ADDED.contains(&step) {
+            add(b, &nets, step)?;
+        }
+        if !RECEIVED.contains(&step) {
+            continue;
+        }
+        for (row, first) in [(FIXED, have - 1), (RANDOM, 0)] {
+            if b.wants(row) {
+                volley(b, row, step.into(), &inward(&nets, first, have - 1))?;
+            }
+        }
+        if b.wants(MISS) {
+            let ipvlans = nets.iter().filter(|n| n.peer.is_ipvlan());
+            let shots: Vec<Shot> = [&other].into_iter().chain(ipvlans).map(missing).collect();
+            volley(b, MISS, step.into(), &shots)?;
+        }
+    }
+    Ok(())
+}
+
+/// One more address, several times over: they are taken away again.
+fn add(b: &mut Bench<'_>, nets: &[Net], step: u32) -> Result<()> {
+    let nets: Vec<&Net> = nets.iter().filter(|n| n.peer != Peer::Macvlan).collect();
+    let mut costs = vec![Vec::new(); nets.len()];
+    for n in step..step + REQUESTS {
+        for (net, costs) in nets.iter().zip(&mut costs) {
+            costs.push(timed(|| net.address(n))?);
+        }
+    }
+    for (net, costs) in nets.iter().zip(&costs) {
+        for n in step..step + REQUESTS {
+            let slave = &net.slaves[n as usize % net.slaves.len()];
+            let spec = AddrSpec::new(slave.index, inside(false, n), 32);
+            granted(net.inside.nl().try_del_addr(&spec)?)?;
+        }
+        b.report(
+            ADD,
+            step.into(),
+            net.peer.name(),
+            "per request",
+            &costs[1..],
+        );
+    }
+    Ok(())
+}
+
+/// What the masters receive for the addresses `first` to `last`.
+fn inward(nets: &[Net], first: u32, last: u32) -> Vec<Shot> {
+    let shot = |net: &Net| Shot {
+        peer: match net.peer {
+            Peer::Dummy => Peer::Bare,
+            peer => peer,
+        },
+        gun: Pktgen {
+            ns: net.host.clone(),
+            device: "m0".into(),
+            way: Way::Receive,
+            mac: match net.peer {
+                // A macvlan has a MAC of its own, and no address to be found by.
+                Peer::Macvlan => net.slaves[0].mac,
+                _ => net.master.mac,
+            },
+            src: outside(false, 1),
+            dst: (inside(false, first), inside(false, last)),
+            in_turn: false,
+            size: 60,
+        },
+        witness: (net.peer != Peer::Dummy).then(|| Witness::received(&net.inside)),
+    };
+    nets.iter().map(shot).collect()
+}
+
+/// What is for nobody here: another's MAC, and random addresses that no slave has.
+fn missing(net: &Net) -> Shot {
+    Shot {
+        peer: net.peer,
+        gun: Pktgen {
+            ns: net.host.clone(),
+            device: "m0".into(),
+            way: Way::Receive,
+            mac: [2, 0, 0, 0, 0, 0x77],
+            src: outside(false, 1),
+            dst: ([10, 128, 0, 0].into(), [10, 128, 255, 255].into()),
+            in_turn: false,
+            size: 60,
+        },
+        witness: (net.peer != Peer::Bare).then(|| Witness::nothing(&net.inside)),
+    }
+}
