@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One question on the wire for one of many slaves: what answering it takes, and how many see it.
 
-use super::net::{counted, inside, Net, Peer, L2};
+use super::group::{arrived, patience, rest, settled};
+use super::net::{inside, Net, Peer, L2};
 use super::Bench;
 use crate::frames::{arp, group_mac, solicit, solicited_node, Mac};
 use crate::packet::Tap;
-use anyhow::{ensure, Result};
+use anyhow::{Context, Result};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 const ASKER: Mac = [2, 0, 0, 0, 0, 9];
 
@@ -44,26 +44,21 @@ pub fn neighbours(b: &mut Bench<'_>) -> Result<()> {
             let (ns, index) = net.cable.clone().expect("a wired network has one");
             nets.push((Tap::new(&ns, index)?, net));
         }
+        rest();
         let asked: u32 = 100;
         let mut costs = vec![Vec::new(); nets.len()];
         let mut seen = vec![Vec::new(); nets.len()];
         for round in 0..=b.rounds as u32 {
             for (n, (tap, net)) in nets.iter().enumerate() {
                 tap.drain()?;
-                let before = counted(&net.inside, false)?;
-                let work = b.meter.read(true)?;
-                for k in 0..asked {
-                    tap.send(&question(six, (round * asked + k) % slaves))?;
-                }
-                // All is done long before: not even idle does it take a guest's time.
-                std::thread::sleep(Duration::from_secs(1));
-                let work = b.meter.read(true)? - work;
-                let copies = counted(&net.inside, false)? - before;
-                ensure!(
-                    copies >= u64::from(asked),
-                    "{row}: {}: nobody saw it",
-                    net.peer.name()
-                );
+                let before = settled(net)?;
+                let work = b.meter.of(true, patience((asked * slaves).into()), || {
+                    for k in 0..asked {
+                        tap.send(&question(six, (round * asked + k) % slaves))?;
+                    }
+                    Ok(())
+                })?;
+                let copies = arrived(net, before).context(row)?;
                 if round > 0 {
                     costs[n].push(work / f64::from(asked));
                     seen[n].push(copies as f64 / f64::from(asked));

@@ -5,12 +5,12 @@ use super::net::{counted, Net, Peer, L2};
 use super::pktgen::{Pktgen, Way};
 use super::Bench;
 use crate::frames::Mac;
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context, Result};
 use std::net::IpAddr;
 use std::time::Duration;
 
 /// Waits until nothing more arrives; how much has.
-fn settled(net: &Net) -> Result<u64> {
+pub fn settled(net: &Net) -> Result<u64> {
     let mut last = counted(&net.inside, false)?;
     loop {
         std::thread::sleep(Duration::from_millis(300));
@@ -20,6 +20,27 @@ fn settled(net: &Net) -> Result<u64> {
         }
         last = now;
     }
+}
+
+/// In which so many copies are surely made: a second of the guest's costs nobody anything while it idles.
+pub fn patience(copies: u64) -> Duration {
+    Duration::from_millis(200) + Duration::from_micros(4) * copies as u32
+}
+
+/// How much has arrived since `before`, and that all of it had when the work was read.
+pub fn arrived(net: &Net, before: u64) -> Result<u64> {
+    let (name, now) = (net.peer.name(), counted(&net.inside, false)?);
+    ensure!(now > before, "{name}: no copy arrived");
+    ensure!(
+        now == settled(net)?,
+        "{name}: copies were made after the work was read"
+    );
+    Ok(now - before)
+}
+
+/// What new links and addresses have to say for themselves, to groups and neighbours, they have said after it.
+pub fn rest() {
+    std::thread::sleep(Duration::from_secs(4));
 }
 
 /// Frames for all who listen.
@@ -50,6 +71,7 @@ fn audience(slaves: u64) -> Result<Vec<Net>> {
         net.cut()?;
         nets.push(net);
     }
+    rest();
     Ok(nets)
 }
 
@@ -101,11 +123,11 @@ fn volley(
         for (n, net) in nets.iter().enumerate() {
             let count = if round == 0 { 20 } else { frames };
             let gun = gun(net);
-            let (before, work) = (settled(net)?, b.meter.read(false)?);
-            gun.fire(count)?;
-            let copies = settled(net)? - before;
-            let work = b.meter.read(false)? - work;
-            ensure!(copies > 0, "{row}: {}: no copy arrived", net.peer.name());
+            let before = settled(net)?;
+            let work = b.meter.of(false, patience(count * slaves), || {
+                gun.fire(count).map(drop)
+            })?;
+            let copies = arrived(net, before).context(row.to_string())?;
             if round > 0 {
                 costs[n].push(work / copies as f64);
                 losses[n].push((count * slaves).saturating_sub(copies) as f64);

@@ -5,98 +5,65 @@ use super::control::timed;
 use super::net::{inside, outside, Net, Pair, Peer, L2, L3};
 use super::unicast::Witness;
 use super::Bench;
-use crate::netns::Netns;
-use crate::nl::Via;
-use crate::packet::set;
+use crate::frames::udp;
+use crate::vnet::Vnet;
 use anyhow::{Context, Result};
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
-/// UDP_SEGMENT of linux/udp.h.
-const UDP_SEGMENT: i32 = 103;
-const SEGMENT: usize = 1400;
-/// Segments of one send, nearly 64 KiB.
-const SEGMENTS: usize = 44;
-/// Sends of a round, and before the first: the page allocator has its own to do until large buffers come back to it.
-const SENDS: u64 = 20;
-const WARM: u64 = 200;
+/// What a card would cut from one large frame, and its length.
+const SEGMENT: u16 = 1400;
+const LARGE: usize = 44 * SEGMENT as usize;
+/// Sends of a round.
+const SENDS: u64 = 50;
 
-/// A socket whose sends are cut into segments by who must, the master's card at best.
-fn segmenting(ns: &Netns, from: IpAddr, to: IpAddr) -> Result<UdpSocket> {
-    ns.enter(|| {
-        let socket = UdpSocket::bind(SocketAddr::new(from, 0))?;
-        set(&socket, libc::SOL_UDP, UDP_SEGMENT, SEGMENT as i32)?;
-        socket.connect(SocketAddr::new(to, 9))?;
-        Ok(socket)
-    })
-}
-
-/// From the networks' slaves, or their masters, to the wire in one piece: the witness has each send as one packet.
+/// Large frames from the networks' slaves, or their masters, to the wire in one piece: the witness has each as one packet.
+/// They come from a packet socket, whose own work is the same each time; a UDP socket's depends on what its pages are up to.
 pub fn bulk(b: &mut Bench<'_>, mode: &str, nets: &[Net]) -> Result<()> {
     for (six, family) in [(false, "v4"), (true, "v6")] {
         let row = format!("tx {mode} {family} gso");
         if !b.wants(&row) {
             continue;
         }
-        let gateway: IpAddr = match six {
-            false => [10, 1, 0, 254].into(),
-            true => "fd01::fe".parse()?,
-        };
-        let (whole, network) = if six { (128, 64) } else { (32, 16) };
-        let mut sockets = Vec::new();
+        let to = [2, 0, 0, 0, 0, 9];
+        let mut ends = Vec::new();
         // Both ways into the bare master are one to a socket.
         for net in nets.iter().filter(|n| n.peer != Peer::Bare) {
-            let (ns, link, from) = match net.slaves.first() {
-                Some(slave) => (&net.inside, slave, inside(six, 0)),
-                None => (&net.host, &net.master, master_ip(six)),
+            let (ns, link, name) = match net.slaves.first() {
+                Some(slave) => (&net.inside, slave, net.peer.name()),
+                None => (&net.host, &net.master, Peer::Bare.name()),
             };
-            let nl = ns.nl();
-            if ns.fd() == net.inside.fd() {
-                nl.add_addr(link.index, from, whole)?;
-                nl.add_route(gateway, whole, Via::Link(link.index))?;
-                nl.add_route(outside(six, 0), network, Via::Gateway(gateway))?;
-            }
-            nl.add_neigh(link.index, gateway, [2, 0, 0, 0, 0, 9])?;
-            let name = match net.peer {
-                Peer::BareQueue => Peer::Bare.name(),
-                peer => peer.name(),
-            };
-            let socket = segmenting(ns, from, outside(six, 1)).context(name)?;
-            sockets.push((name, socket, Witness::sent(&net.host)));
+            let payload = vec![0x5a; LARGE];
+            let frame = udp(
+                link.mac,
+                to,
+                inside(six, 0),
+                outside(six, 1),
+                (9, 9),
+                &payload,
+            );
+            let socket = Vnet::new(ns, link.index)?;
+            ends.push((name, socket, frame, Witness::sent(&net.host)));
         }
-        let bytes = vec![0x5a; SEGMENT * SEGMENTS];
-        let mut costs = vec![Vec::new(); sockets.len()];
-        for (_, socket, _) in &sockets {
-            for _ in 0..WARM {
-                socket.send(&bytes)?;
-            }
-        }
-        for _ in 0..b.rounds {
-            for ((name, socket, witness), costs) in sockets.iter().zip(&mut costs) {
+        let start = if six { 14 + 40 } else { 14 + 20 };
+        let mut costs = vec![Vec::new(); ends.len()];
+        for round in 0..=b.rounds {
+            for ((name, socket, frame, witness), costs) in ends.iter().zip(&mut costs) {
                 let before = witness.count()?;
                 let cost = timed(|| {
-                    for _ in 0..SENDS {
-                        socket.send(&bytes)?;
-                    }
-                    Ok(())
+                    (0..SENDS).try_for_each(|_| socket.send_segmented(frame, start, SEGMENT))
                 })?;
                 witness.check(before, SENDS).context(*name)?;
-                costs.push(cost / SENDS as f64);
+                if round > 0 {
+                    costs.push(cost / SENDS as f64);
+                }
             }
         }
-        for ((name, ..), costs) in sockets.iter().zip(&costs) {
+        for ((name, ..), costs) in ends.iter().zip(&costs) {
             b.report(&row, 1, name, "per send of 60 KiB", costs);
         }
     }
     Ok(())
-}
-
-fn master_ip(six: bool) -> IpAddr {
-    if six {
-        "fd01::1".parse().expect("an address")
-    } else {
-        [10, 1, 0, 1].into()
-    }
 }
 
 /// A TCP connection from the pair's first end to its second.

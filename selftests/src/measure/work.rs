@@ -7,6 +7,7 @@
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::time::Duration;
 
 pub enum Meter {
     /// Asks the host.
@@ -26,8 +27,8 @@ impl Meter {
         Ok(Meter::Host(BufReader::new(file), open()?))
     }
 
-    /// Nanoseconds of work so far; of this process too only if `own`, where the two can be told apart.
-    pub fn read(&mut self, own: bool) -> Result<f64> {
+    /// Nanoseconds of work so far, without this process's where they can be told apart.
+    fn read(&mut self) -> Result<f64> {
         match self {
             Meter::Host(answers, questions) => {
                 questions.write_all(b"?\n")?;
@@ -38,27 +39,56 @@ impl Meter {
                 let word = word.with_context(|| format!("the host's time: {line:?}"))?;
                 Ok(word.parse()?)
             }
-            Meter::Tasks => Ok(tasks(own)? as f64),
+            Meter::Tasks => Ok(others()? as f64),
         }
+    }
+
+    /// The work that `f` sets off while it runs and in the time after it, in which this process sleeps. `f`'s own is part
+    /// of it if `whole`, as where it sends frames itself.
+    pub fn of(
+        &mut self,
+        whole: bool,
+        after: Duration,
+        f: impl FnOnce() -> Result<()>,
+    ) -> Result<f64> {
+        let before = self.read()?;
+        let mut own = own()?;
+        f()?;
+        own = if whole { self::own()? - own } else { 0 };
+        std::thread::sleep(after);
+        let all = self.read()? - before;
+        Ok(match self {
+            Meter::Host(..) => all,
+            Meter::Tasks => all + own as f64,
+        })
     }
 }
 
-fn tasks(own: bool) -> Result<u64> {
+/// The first word of a schedstat: nanoseconds on a processor.
+fn ran(text: &str) -> u64 {
+    let word = text.split_whitespace().next();
+    word.and_then(|w| w.parse().ok()).unwrap_or(0)
+}
+
+/// What this thread has done.
+fn own() -> Result<u64> {
+    // A kernel without the file has a host that tells.
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Ok(ran(&text))
+}
+
+/// What all other processes have done.
+fn others() -> Result<u64> {
     let me = std::process::id().to_string();
     let mut sum = 0;
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if (name == me && !own) || !name.bytes().all(|b| b.is_ascii_digit()) {
+        if name == me || !name.bytes().all(|b| b.is_ascii_digit()) {
             continue;
         }
         // A task may have gone meanwhile.
-        let text = std::fs::read_to_string(format!("/proc/{name}/schedstat")).unwrap_or_default();
-        sum += text
-            .split_whitespace()
-            .next()
-            .and_then(|w| w.parse::<u64>().ok())
-            .unwrap_or(0);
+        sum += ran(&std::fs::read_to_string(format!("/proc/{name}/schedstat")).unwrap_or_default());
     }
     Ok(sum)
 }
