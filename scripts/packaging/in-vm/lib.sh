@@ -45,7 +45,7 @@ clear_up() {
 	ip link del v0
 	ip link del nd0
 	rm -rf /run/cni
-	for ns in podman docker; do "$ns" rm -f b1 b2 && "$ns" network rm pod dock; done
+	for ns in podman docker; do "$ns" rm -f b1 b2 && "$ns" network rm pnet dnet; done
 	modprobe -r ipvlan_rs ipvlan
 } >/dev/null 2>&1
 
