@@ -23,10 +23,12 @@ use crate::{
         driver::DriverRef, //
     },
     sync::{
+        lock::SpinLockBh,
         marked::Marked,
         rcu::{
             RcuBox,
-            RcuRead, //
+            RcuRead,
+            RcuSpace, //
         },
         table::{
             Advice,
@@ -43,9 +45,12 @@ use kernel::{
         Flags, //
     },
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        static_lock_class, //
     },
 };
 
@@ -75,28 +80,6 @@ pub(crate) struct Owned<K: Key> {
     slave: DriverRef<Ipvlan>,
     /// The master has the address too, and gets its packets.
     shadowed: Marked<bool>,
-}
-
-impl<K: Key> Owned<K> {
-    /// Allocates an entry. `flags` decide whether this may sleep and whom the memory is charged to.
-    ///
-    /// # Errors
-    ///
-    /// [`AllocError`] when there is no memory.
-    pub(crate) fn new(
-        key: K,
-        slave: &DriverRef<Ipvlan>,
-        flags: Flags,
-    ) -> Result<RcuBox<Self>, AllocError> {
-        RcuBox::new(
-            Self {
-                key,
-                slave: slave.clone(),
-                shadowed: Marked::new(false),
-            },
-            flags,
-        )
-    }
 }
 
 impl<K: Key> Entry for Owned<K> {
@@ -144,13 +127,54 @@ impl Limit {
 /// The addresses of one family.
 pub(crate) struct Family<K: Key> {
     table: Table<Owned<K>>,
+    /// For an address that was promised, if there is no memory when it comes.
+    reserve: SpinLockBh<Option<RcuSpace<Owned<K>>>>,
 }
 
 impl<K: Key> Family<K> {
     fn new(seed: Seed) -> Result<Self> {
-        Ok(Self {
+        let reserve = SpinLockBh::new(None, c"Family::reserve", static_lock_class!())?;
+        let family = Self {
             table: Table::new(seed)?,
-        })
+            reserve,
+        };
+        family.prepare()?;
+        Ok(family)
+    }
+
+    /// Has memory ready for one address: who asks now may be refused, who gets it later may not. Process context; may
+    /// sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] when there is no memory.
+    pub(crate) fn prepare(&self) -> Result<(), AllocError> {
+        if self.reserve.lock().is_none() {
+            let space = RcuSpace::new(GFP_KERNEL_ACCOUNT)?;
+            *self.reserve.lock() = Some(space);
+        }
+        self.table.prepare()
+    }
+
+    /// Makes the entry of an address, in the reserve if there is no other memory. `flags` decide whether this may sleep
+    /// and whom the memory is charged to.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] when the reserve is empty too.
+    pub(crate) fn entry(
+        &self,
+        key: K,
+        slave: &DriverRef<Ipvlan>,
+        flags: Flags,
+    ) -> Result<RcuBox<Owned<K>>, AllocError> {
+        let space =
+            RcuSpace::new(flags).or_else(|error| self.reserve.lock().take().ok_or(error))?;
+        Ok(space.fill(Owned {
+            key,
+            slave: slave.clone(),
+            shadowed: Marked::new(false),
+        }))
     }
 
     /// The slave that is to receive what goes to an address.

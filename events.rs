@@ -9,8 +9,7 @@ use crate::{
         Added,
         Addresses,
         Family,
-        Key,
-        Owned, //
+        Key, //
     },
     device::{
         Ipvlan,
@@ -197,9 +196,15 @@ impl FamilyOf for V6 {
 
 /// Answers whether a slave may get an address.
 fn validate<K: FamilyOf>(key: K, slave: &Slave, dev: &NetDevice, extack: ExtAck<'_>) -> Answer {
-    let rcu = RcuRead::lock();
     let port = slave.port();
-    match K::family(&port.addresses).owner(key, &rcu) {
+    let family = K::family(&port.addresses);
+    // Before the read-side section: this may sleep. Once the address is granted nobody asks whether there is memory.
+    if family.prepare().is_err() {
+        extack.set(c"No memory to steer the address");
+        return Answer::Error(ENOMEM);
+    }
+    let rcu = RcuRead::lock();
+    match family.owner(key, &rcu) {
         // The same address with another prefix is none more.
         Some(owner) if owner.dev().is(dev) => {}
         Some(_) => {
@@ -234,12 +239,13 @@ fn came<K: FamilyOf>(key: K, dev: &NetDevice, flags: Flags) {
     let Some(slave) = DriverRef::<Ipvlan>::new(dev) else {
         return;
     };
-    // Before the read-side section: this may sleep.
-    let owned = Owned::new(key, &slave, flags);
-    let rcu = RcuRead::lock();
     let port = slave.port();
+    let family = K::family(&port.addresses);
+    // Before the read-side section: this may sleep.
+    let owned = family.entry(key, &slave, flags);
+    let rcu = RcuRead::lock();
     let (added, advice) = match owned {
-        Ok(owned) => K::family(&port.addresses).add(owned, port.addresses.most(), &rcu),
+        Ok(owned) => family.add(owned, port.addresses.most(), &rcu),
         Err(_) => (Added::NoMemory, Advice::None),
     };
     port.follow(advice);

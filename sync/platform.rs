@@ -10,7 +10,6 @@ use kernel::{
     alloc::{
         allocator::KVmalloc,
         Allocator,
-        Flags,
         NumaNode, //
     },
     sync::static_lock_class, //
@@ -26,7 +25,10 @@ pub(super) use super::{
         RcuRead, //
     },
 };
-pub(super) use kernel::alloc::AllocError;
+pub(super) use kernel::alloc::{
+    AllocError,
+    Flags, //
+};
 
 /// Entries in a cache line: eight words less the tags and the link.
 pub(super) const SLOTS: usize = 6;

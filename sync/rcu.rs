@@ -11,7 +11,8 @@ use crate::sys;
 use core::{
     mem::{
         needs_drop,
-        ManuallyDrop, //
+        ManuallyDrop,
+        MaybeUninit, //
     },
     ops::Deref,
     ptr::NonNull, //
@@ -201,6 +202,41 @@ pub struct RcuBox<T: Send + Sync + 'static> {
     ptr: NonNull<T>,
 }
 
+/// Memory for an [`RcuBox`] to come, so that who must not fail later can fail now.
+pub struct RcuSpace<T: Send + Sync + 'static>(KBox<MaybeUninit<RcuBoxInner<T>>>);
+
+// SAFETY: There is nothing in it yet, and the memory is anybody's.
+unsafe impl<T: Send + Sync> Send for RcuSpace<T> {}
+
+impl<T: Send + Sync> RcuSpace<T> {
+    /// Allocates it. `flags` decide whether this may sleep and whom the memory is charged to.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] when there is no memory.
+    pub fn new(flags: Flags) -> Result<Self, AllocError> {
+        Ok(Self(KBox::new_uninit(flags)?))
+    }
+
+    /// Makes the box. Any context.
+    pub fn fill(self, value: T) -> RcuBox<T> {
+        let inner = KBox::write(
+            self.0,
+            RcuBoxInner {
+                value,
+                head: Opaque::uninit(),
+            },
+        );
+
+        // CAST: `RcuBoxInner` is `repr(C)` and begins with the value.
+        let ptr = KBox::into_raw(inner).cast::<T>();
+        // SAFETY: `KBox::into_raw` never returns null.
+        let ptr = unsafe { NonNull::new_unchecked(ptr) };
+        // INVARIANT: The allocation was just taken out of a `KBox`, and now only this box knows it.
+        RcuBox { ptr }
+    }
+}
+
 /// `value` comes first, so that a pointer to it is also one to the allocation.
 #[repr(C)]
 struct RcuBoxInner<T> {
@@ -220,20 +256,7 @@ impl<T: Send + Sync> RcuBox<T> {
     ///
     /// [`AllocError`] when there is no memory; `value` is then dropped.
     pub fn new(value: T, flags: Flags) -> Result<Self, AllocError> {
-        let inner = KBox::new(
-            RcuBoxInner {
-                value,
-                head: Opaque::uninit(),
-            },
-            flags,
-        )?;
-
-        // CAST: `RcuBoxInner` is `repr(C)` and begins with the value.
-        let ptr = KBox::into_raw(inner).cast::<T>();
-        // SAFETY: `KBox::into_raw` never returns null.
-        let ptr = unsafe { NonNull::new_unchecked(ptr) };
-        // INVARIANT: The allocation was just taken out of a `KBox`, and now only this box knows it.
-        Ok(Self { ptr })
+        Ok(RcuSpace::new(flags)?.fill(value))
     }
 
     /// Gives up the box for a pointer to its value. [`RcuBox::from_raw`] takes it back.

@@ -6,9 +6,9 @@
 //!   entry. They write nothing and take no lock, so they scale with the number of CPUs.
 //! - **Flat**: the array grows and shrinks with the number of entries, by [`Table::resize`], which never makes a reader
 //!   wait: readers see the old array until the new one is complete.
-//! - **Insertion may be atomic**: it needs no memory unless a bucket is full, and then 64 bytes. What it says about the
-//!   size ([`Advice`]) is carried out later, in process context. A resize that gets no memory leaves a table that
-//!   works, only slower.
+//! - **Insertion may be atomic**: it needs no memory unless a bucket is full, and then 64 bytes, which
+//!   [`Table::prepare`] has ready for whoever must not fail. What it says about the size ([`Advice`]) is carried out
+//!   later, in process context. A resize that gets no memory leaves a table that works, only slower.
 //!
 //! # Shape
 //!
@@ -58,7 +58,11 @@ mod resize;
 
 #[cfg(not(CONFIG_RUST))]
 pub use self::audit::Shape;
-use self::{array::Array, line::Line, resize::Copying};
+use self::{
+    array::Array,
+    line::{Line, OwnedLine},
+    resize::Copying,
+};
 use super::platform::{
     self,
     AllocError,
@@ -127,6 +131,8 @@ struct State<E: Entry> {
     array: Array<E>,
     /// The array that a resize is filling.
     copying: Option<Copying<E>>,
+    /// A line for the insertion that finds its bucket full and no memory.
+    spare: Option<OwnedLine<E>>,
     /// Somebody is in [`Table::resize`].
     resizing: bool,
     /// The number of entries.
@@ -152,6 +158,7 @@ impl<E: Entry> Table<E> {
         let state = platform::table_lock(State {
             array,
             copying: None,
+            spare: None,
             resizing: false,
             len: 0,
         })
@@ -191,6 +198,22 @@ impl<E: Entry> Table<E> {
         }
     }
 
+    /// Has memory ready, so that the next [`Table::insert`] does not fail for want of it.
+    ///
+    /// Process context; may sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] when there is no memory.
+    pub fn prepare(&self) -> Result<(), AllocError> {
+        if self.state.lock().spare.is_none() {
+            let line = OwnedLine::new(platform::sleeping())?;
+            // If somebody else was faster, that one goes.
+            self.state.lock().spare = Some(line);
+        }
+        Ok(())
+    }
+
     /// Inserts an entry unless one with an equal key is there.
     ///
     /// Process or softirq context; does not sleep.
@@ -203,14 +226,15 @@ impl<E: Entry> Table<E> {
         let hash = E::hash(&key, &self.seed);
         let mut state = self.state.lock();
 
+        let State { array, spare, .. } = &mut *state;
         // SAFETY: An array is not freed while it is in the state, which is locked.
-        let bucket = unsafe { state.array.bucket(hash) };
+        let bucket = unsafe { array.bucket(hash) };
         if bucket.find(hash, has_key(&key)).is_some() {
             return Err(InsertError::Taken(entry));
         }
 
         let ptr = entry.into_raw();
-        if bucket.put(hash, ptr).is_err() {
+        if bucket.put(hash, ptr, spare).is_err() {
             // SAFETY: `into_raw` gave the pointer, and `put` stored it nowhere.
             return Err(InsertError::NoMemory(unsafe { RcuBox::from_raw(ptr) }));
         }

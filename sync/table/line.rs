@@ -13,6 +13,8 @@ use super::super::platform::{
 use core::{
     array::from_fn,
     iter::successors,
+    mem::ManuallyDrop,
+    ops::Deref,
     ptr::{
         drop_in_place,
         null_mut,
@@ -116,8 +118,14 @@ impl<E> Line<E> {
         self.tags.store(others | tag(hash).wrapping_shl(shift));
     }
 
-    /// Stores an entry in the chain that begins here, in a new line if need be, as the writer.
-    pub(super) fn put(&self, hash: u32, entry: NonNull<E>) -> Result<(), AllocError> {
+    /// Stores an entry in the chain that begins here, in a new line if need be, as the writer. Without memory for one
+    /// it takes the spare line.
+    pub(super) fn put(
+        &self,
+        hash: u32,
+        entry: NonNull<E>,
+        spare: &mut Option<OwnedLine<E>>,
+    ) -> Result<(), AllocError> {
         let mut last = self;
 
         for line in self.chain() {
@@ -128,13 +136,10 @@ impl<E> Line<E> {
             last = line;
         }
 
-        let line = platform::alloc::<Self>(1, platform::atomic())?;
-        // SAFETY: The allocation is large and aligned enough for one line.
-        unsafe { line.write(Self::new()) };
-        // SAFETY: The line was just written, and nobody else knows of it.
-        unsafe { line.as_ref() }.set(Slot(0), hash, entry);
+        let line = OwnedLine::new(platform::atomic()).or_else(|error| spare.take().ok_or(error))?;
+        line.set(Slot(0), hash, entry);
         // INVARIANT: `next` was null, as this is the last line. The new one is freed only with its predecessor.
-        last.next.assign(line.as_ptr());
+        last.next.assign(line.into_raw().as_ptr());
         Ok(())
     }
 
@@ -160,10 +165,8 @@ impl<E> Line<E> {
         while let Some(line) = next {
             // SAFETY: By the type invariant the line lives as long as its predecessor, whose owner calls this.
             next = NonNull::new(unsafe { line.as_ref() }.next.load_exclusive());
-            // SAFETY: The line was written by `put`, and by the safety requirements nobody uses it any more.
-            unsafe { drop_in_place(line.as_ptr()) };
-            // SAFETY: Overflow lines are allocated one by one, in `put`.
-            unsafe { platform::free(line, 1) };
+            // SAFETY: `put` made the line of an owned one, and by the safety requirements nobody uses it any more.
+            drop(unsafe { OwnedLine::from_raw(line) });
         }
     }
 
@@ -171,6 +174,53 @@ impl<E> Line<E> {
     fn slot(&self, slot: Slot) -> &RcuPointer<E> {
         // SAFETY: By the invariant of `Slot` the index is in bounds.
         unsafe { self.slots.get_unchecked(slot.0) }
+    }
+}
+
+/// A line in an allocation of its own, which belongs to no bucket yet.
+///
+/// # Invariants
+///
+/// The pointer is to a line that [`platform::alloc`] gave the memory of, and that nobody else knows.
+pub(super) struct OwnedLine<E>(NonNull<Line<E>>);
+
+impl<E> OwnedLine<E> {
+    pub(super) fn new(flags: platform::Flags) -> Result<Self, AllocError> {
+        let line = platform::alloc::<Line<E>>(1, flags)?;
+        // SAFETY: The allocation is large and aligned enough for one line.
+        unsafe { line.write(Line::new()) };
+        // INVARIANT: The line was just written.
+        Ok(Self(line))
+    }
+
+    fn into_raw(self) -> NonNull<Line<E>> {
+        ManuallyDrop::new(self).0
+    }
+
+    /// # Safety
+    ///
+    /// `line` came from [`Self::into_raw`], and nobody uses it any more.
+    unsafe fn from_raw(line: NonNull<Line<E>>) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self(line)
+    }
+}
+
+impl<E> Deref for OwnedLine<E> {
+    type Target = Line<E>;
+
+    fn deref(&self) -> &Line<E> {
+        // SAFETY: By the type invariant.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<E> Drop for OwnedLine<E> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the line is live, and nobody else will use it.
+        unsafe { drop_in_place(self.0.as_ptr()) };
+        // SAFETY: By the type invariant the memory is from `alloc`, for one line, and nothing is left in it.
+        unsafe { platform::free(self.0, 1) };
     }
 }
 

@@ -54,7 +54,7 @@ impl<E> Copying<E> {
     /// Adds an entry.
     pub(super) fn put(&self, hash: u32, ptr: NonNull<E>) -> Result<(), AllocError> {
         // SAFETY: The array is freed by `abandon`, or by the table once it is the table's own.
-        unsafe { self.array.bucket(hash) }.put(hash, ptr)
+        unsafe { self.array.bucket(hash) }.put(hash, ptr, &mut None)
     }
 
     /// Removes an entry.

@@ -96,3 +96,38 @@ fn an_entry_that_the_copy_has_no_memory_for_spoils_the_copy_only() {
     assert_eq!((table.audit().buckets, table.len()), (16, 25));
     barrier();
 }
+
+#[test]
+fn a_prepared_table_takes_one_entry_without_memory() {
+    let before = platform::bytes_in_use();
+    // All in the first bucket.
+    let table = table(Hash::stuck(0, 0));
+    for key in 0..6 {
+        let _ = insert(&table, key);
+    }
+    let full = platform::bytes_in_use();
+    assert_eq!(table.prepare(), Ok(()));
+    // What is ready need not be made again, nor can it fail.
+    let ready = platform::bytes_in_use();
+    platform::limit_allocations(0);
+    assert_eq!(table.prepare(), Ok(()));
+    assert!(ready > full && platform::bytes_in_use() == ready);
+
+    let _ = insert(&table, 6);
+    assert!(table.lookup(&6, &RcuRead::lock()).is_some());
+    assert_eq!(table.prepare(), Err(AllocError));
+    assert_eq!(platform::bytes_in_use(), ready);
+
+    // With memory the spare line stays.
+    platform::limit_allocations(usize::MAX);
+    assert_eq!(table.prepare(), Ok(()));
+    for key in 7..13 {
+        let _ = insert(&table, key);
+    }
+    platform::limit_allocations(0);
+    assert_eq!(table.prepare(), Ok(()));
+    platform::limit_allocations(usize::MAX);
+    drop(Rc::into_inner(table).expect("the only one"));
+    assert_eq!(platform::bytes_in_use(), before);
+    barrier();
+}
