@@ -124,8 +124,11 @@ fn volley(
             let count = if round == 0 { 20 } else { frames };
             let gun = gun(net);
             let before = settled(net)?;
-            let work = b.meter.of(false, patience(count * slaves), || {
-                gun.fire(count).map(drop)
+            let wait = patience(count * slaves);
+            let work = b.meter.during(|meter| {
+                gun.fire(count, meter)?;
+                std::thread::sleep(wait);
+                Ok(())
             })?;
             let copies = arrived(net, before).context(row.to_string())?;
             if round > 0 {

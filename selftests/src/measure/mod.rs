@@ -117,10 +117,10 @@ pub fn run(scale: Scale, options: &Options) -> Result<bool> {
     let uml = std::fs::read_to_string("/proc/cpuinfo")?.contains("User Mode Linux");
     let mut bench = Bench {
         scale,
-        // Time has noise, which many short rounds tell from the figure; instructions have next to none.
-        rounds: if uml { 21 } else { 5 },
+        // Time has noise, which more rounds tell from the figure; instructions have next to none.
+        rounds: if uml { 11 } else { 5 },
         packets: match (uml, scale) {
-            (true, _) => 20_000,
+            (true, _) => 100_000,
             (false, Scale::Full) => 2000,
             (false, Scale::Quick) => 500,
         },

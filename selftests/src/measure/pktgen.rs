@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The kernel's packet generator: one device, one thread, one number.
 
+use super::work::Meter;
 use crate::frames::Mac;
 use crate::netns::Netns;
 use anyhow::{ensure, Context, Result};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 /// How a packet enters the device.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,10 +88,11 @@ impl Pktgen {
         c
     }
 
-    /// Sends `count` packets; the nanoseconds that each took, building it included.
-    pub fn fire(&self, count: u64) -> Result<f64> {
+    /// Sends `count` packets; the nanoseconds that each took, building it included. Where a host meters, of its processor's
+    /// time: other processes are none of ours.
+    pub fn fire(&self, count: u64, meter: &mut Meter) -> Result<f64> {
         let (device, commands) = (self.device.as_str(), self.commands(count));
-        let text = self.ns.enter(|| {
+        let (text, work) = self.ns.enter(|| {
             let put = |file: &str, line: &str| {
                 fs::write(format!("{DIR}/{file}"), line)
                     .with_context(|| format!("pktgen {file}: {line}"))
@@ -99,10 +102,18 @@ impl Pktgen {
             for line in &commands {
                 put(device, line)?;
             }
-            put("pgctrl", "start")?;
-            let text = fs::read_to_string(format!("{DIR}/{device}"))?;
+            let work = meter.of(false, Duration::ZERO, || put("pgctrl", "start"))?;
+            // On a busy machine the thread may begin after the command has ended.
+            let mut text = String::new();
+            for _ in 0..100 {
+                text = fs::read_to_string(format!("{DIR}/{device}"))?;
+                if result(&text).is_some() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
             put("kpktgend_0", "rem_device_all")?;
-            Ok(text)
+            Ok((text, work))
         })?;
         let (busy, sent) = result(&text)
             .with_context(|| format!("pktgen on {}: no result in\n{text}", self.device))?;
@@ -111,7 +122,11 @@ impl Pktgen {
             "pktgen on {} sent {sent} of {count}",
             self.device
         );
-        Ok(busy as f64 * 1000.0 / count as f64)
+        let cost = match meter {
+            Meter::Host(..) => work,
+            Meter::Tasks => busy as f64 * 1000.0,
+        };
+        Ok(cost / count as f64)
     }
 }
 

@@ -4,6 +4,7 @@
 use super::net::{counted, inside, outside, Net, Pair, Peer, L2, L3, L3S};
 use super::pktgen::{Pktgen, Way};
 use super::stream::bulk;
+use super::work::Meter;
 use super::Bench;
 use crate::frames::addresses;
 use crate::netns::Netns;
@@ -75,9 +76,9 @@ pub struct Shot {
 }
 
 impl Shot {
-    pub fn fire(&self, count: u64) -> Result<f64> {
+    pub fn fire(&self, count: u64, meter: &mut Meter) -> Result<f64> {
         let before = self.witness.as_ref().map(Witness::count).transpose()?;
-        let cost = self.gun.fire(count).context(self.peer.name())?;
+        let cost = self.gun.fire(count, meter).context(self.peer.name())?;
         if let (Some(witness), Some(before)) = (&self.witness, before) {
             witness.check(before, count).context(self.peer.name())?;
         }
@@ -88,12 +89,12 @@ impl Shot {
 /// Fires all of them in each round, one after the other.
 pub fn volley(b: &mut Bench<'_>, row: &str, x: u64, shots: &[Shot]) -> Result<()> {
     for shot in shots {
-        shot.fire(WARM)?;
+        shot.fire(WARM, &mut b.meter)?;
     }
     let mut costs = vec![Vec::new(); shots.len()];
     for _ in 0..b.rounds {
         for (shot, costs) in shots.iter().zip(&mut costs) {
-            costs.push(shot.fire(b.packets)?);
+            costs.push(shot.fire(b.packets, &mut b.meter)?);
         }
     }
     for (shot, costs) in shots.iter().zip(&costs) {
@@ -133,7 +134,7 @@ pub fn transmit(b: &mut Bench<'_>) -> Result<()> {
                 for n in DESTINATIONS {
                     let size = if six { 78 } else { 60 };
                     let shots = outward(&nets, six, size, n);
-                    varied(&nets[1], &shots[1], n)?;
+                    varied(&nets[1], &shots[1], n, &mut b.meter)?;
                     volley(b, &row, n.into(), &shots)?;
                 }
             }
@@ -175,9 +176,9 @@ fn outward(nets: &[Net], six: bool, size: u32, n: u32) -> Vec<Shot> {
 }
 
 /// That the generator's packets really go to `n` destinations, as far as some of them can tell.
-fn varied(net: &Net, shot: &Shot, n: u32) -> Result<()> {
+fn varied(net: &Net, shot: &Shot, n: u32, meter: &mut Meter) -> Result<()> {
     let tap = Tap::new(&net.host, net.master.index)?;
-    shot.gun.fire(WARM)?;
+    shot.gun.fire(WARM, meter)?;
     let mut seen = HashSet::new();
     let mut frames = 0;
     while let Some(frame) = tap.poll()? {

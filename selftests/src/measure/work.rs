@@ -43,6 +43,13 @@ impl Meter {
         }
     }
 
+    /// All work but this process's own while `f` runs, which is handed the meter.
+    pub fn during(&mut self, f: impl FnOnce(&mut Self) -> Result<()>) -> Result<f64> {
+        let before = self.read()?;
+        f(self)?;
+        Ok(self.read()? - before)
+    }
+
     /// The work that `f` sets off while it runs and in the time after it, in which this process sleeps. `f`'s own is part
     /// of it if `whole`, as where it sends frames itself.
     pub fn of(
