@@ -48,7 +48,7 @@ walk: ## a random walk of both kinds, step by step alike (STEPS=… SEED=…)
 	@scripts/build --stock
 	@scripts/selftests --timeout 14400 st.walk=$(or $(SEED),$$RANDOM):$(or $(STEPS),10000)
 
-bench: ## instructions per packet beside ipvlan, macvlan, veth and netkit (QUICK=1 for a first look)
+bench: ## instructions and ns per packet beside ipvlan, macvlan, veth and netkit (QUICK=1 for a first look)
 	@scripts/bench $(if $(QUICK),--quick)
 
 lint: ## formatting, clippy, shellcheck and the rules of the layers

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `bench LOG JSON DIRECTORY`: reads what the guest printed, writes the results as JSON and plots, and prints the table.
+//! `bench LOG JSON DIRECTORY all|some`: reads what the guest printed, writes the results as JSON and plots, and prints the table.
 //!
 //! It fails when a measurement failed, or when there was none. A goal that is not met is shown, and fails nothing: the
 //! figures are the result.
@@ -28,18 +28,18 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [log, json, plots] = arguments.as_slice() else {
-        bail!("usage: bench LOG RESULTS.json DIRECTORY-OF-PLOTS");
+    let [log, json, plots, all] = arguments.as_slice() else {
+        bail!("usage: bench LOG RESULTS.json DIRECTORY-OF-PLOTS all|some");
     };
     let text = fs::read_to_string(log).with_context(|| format!("reading {log}"))?;
     let results = parse::parse(&text)?;
     print!("{}", table::table(&results));
     let goals = goals::judge(&results);
-    print!("{}", goals::table(&goals));
+    print!("{}", goals::table(&goals, all == "all"));
     let out = serde_json::json!({
-        "kernel": results.kernel,
+        "kernels": results.kernels,
         "date": results.date,
-        "unit": "instructions (QEMU -icount) unless a row says bytes or copies",
+        "units": "instructions (QEMU -icount, the stock kernel) or ns of the kernel's processor time (User-Mode Linux), as each row's clock says, unless its unit is bytes or copies",
         "rows": results.rows,
         "goals": goals,
     });

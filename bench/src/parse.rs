@@ -7,6 +7,15 @@ use serde::Serialize;
 /// A run whose rounds differ by more than this, in parts of the median, gets no verdict.
 pub const NOISE: f64 = 0.02;
 
+/// What a figure counts: a guest's clock is made of its instructions, User-Mode Linux's kernel has its processor time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    #[default]
+    Instructions,
+    Nanoseconds,
+}
+
 /// What one kind gave in one row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
@@ -14,25 +23,36 @@ pub struct Row {
     /// How many addresses, slaves or destinations.
     pub x: u64,
     pub kind: String,
+    pub clock: Clock,
     pub unit: String,
     pub values: Vec<f64>,
     pub median: f64,
-    /// Largest less smallest, in parts of the median; of five and more rounds one at each end is left out, since a timer
-    /// of the kernel's may fall into any one.
-    pub spread: f64,
+    /// The middle half of the rounds: a quarter at each end is left out, since a timer of the kernel's, or another
+    /// process of the machine's, may fall into any one.
+    pub low: f64,
+    pub high: f64,
 }
 
 impl Row {
-    /// Whether the rounds agree well enough for a verdict.
+    /// How far the middle half is apart, in parts of the median.
+    pub fn spread(&self) -> f64 {
+        if self.median > 0.0 {
+            (self.high - self.low) / self.median
+        } else {
+            0.0
+        }
+    }
+
+    /// Whether the rounds agree well enough for a ratio.
     pub fn steady(&self) -> bool {
-        self.spread <= NOISE
+        self.spread() <= NOISE
     }
 }
 
 /// Everything that one run gave.
 #[derive(Debug, Default)]
 pub struct Results {
-    pub kernel: String,
+    pub kernels: Vec<String>,
     pub date: String,
     pub rows: Vec<Row>,
     /// Groups that could not be measured, with the reason.
@@ -40,10 +60,15 @@ pub struct Results {
 }
 
 impl Results {
-    pub fn get(&self, row: &str, x: u64, kind: &str) -> Option<&Row> {
+    pub fn get(&self, clock: Clock, row: &str, x: u64, kind: &str) -> Option<&Row> {
         self.rows
             .iter()
-            .find(|r| r.row == row && r.x == x && r.kind == kind)
+            .find(|r| r.clock == clock && r.row == row && r.x == x && r.kind == kind)
+    }
+
+    /// Whether there is a row for all of this.
+    pub fn has(&self, row: &str, x: u64) -> bool {
+        self.rows.iter().any(|r| r.row == row && r.x == x)
     }
 
     /// Rows and their `x` in the order in which they were measured, each once.
@@ -61,23 +86,26 @@ impl Results {
 
 pub fn parse(text: &str) -> Result<Results> {
     let mut results = Results::default();
+    let mut clock = Clock::default();
     for line in text.lines() {
         let words: Vec<&str> = line.split(" | ").map(str::trim).collect();
         match words.as_slice() {
-            ["bench-kernel", kernel] => results.kernel = (*kernel).into(),
+            ["bench-kernel", kernel] => results.kernels.push((*kernel).into()),
+            ["bench-clock", "instructions"] => clock = Clock::Instructions,
+            ["bench-clock", "nanoseconds"] => clock = Clock::Nanoseconds,
             ["bench-date", date] => results.date = (*date).into(),
             ["bench-failed", what, why] => results.failed.push(format!("{what}: {why}")),
             ["bench", row, x, kind, unit, values] => results
                 .rows
-                .push(self::row(row, x, kind, unit, values).context(line.to_string())?),
-            _ => ensure!(!line.starts_with("bench |"), "not understood: {line}"),
+                .push(self::row(clock, row, x, kind, unit, values).context(line.to_string())?),
+            _ => ensure!(!line.starts_with("bench"), "not understood: {line}"),
         }
     }
     ensure!(!results.rows.is_empty(), "there are no measurements in it");
     Ok(results)
 }
 
-fn row(row: &str, x: &str, kind: &str, unit: &str, values: &str) -> Result<Row> {
+fn row(clock: Clock, row: &str, x: &str, kind: &str, unit: &str, values: &str) -> Result<Row> {
     let values: Vec<f64> = values
         .split_whitespace()
         .map(str::parse)
@@ -85,21 +113,17 @@ fn row(row: &str, x: &str, kind: &str, unit: &str, values: &str) -> Result<Row> 
     let mut sorted = values.clone();
     sorted.sort_by(f64::total_cmp);
     ensure!(!sorted.is_empty(), "no values");
-    let aside = usize::from(sorted.len() >= 5);
-    let (first, last) = (sorted[aside], sorted[sorted.len() - 1 - aside]);
+    let aside = sorted.len() / 4;
     let median = (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0;
-    let spread = if median > 0.0 {
-        (last - first) / median
-    } else {
-        0.0
-    };
     Ok(Row {
         row: row.into(),
         x: x.parse()?,
         kind: kind.into(),
         unit: unit.into(),
+        clock,
+        low: sorted[aside],
+        high: sorted[sorted.len() - 1 - aside],
         median,
-        spread,
         values,
     })
 }
@@ -108,13 +132,25 @@ fn row(row: &str, x: &str, kind: &str, unit: &str, values: &str) -> Result<Row> 
 mod tests {
     use super::*;
 
+    const ICOUNT: Clock = Clock::Instructions;
+
     #[test]
-    fn a_line_becomes_a_row_with_median_and_spread() {
+    fn a_line_becomes_a_row_with_median_and_middle() {
         let r = parse("# x\nbench-kernel | 7.3\nbench | tx l2 | 1 | ipvlan | per packet | 100 104 98 107 90\n").unwrap();
-        let row = r.get("tx l2", 1, "ipvlan").unwrap();
-        assert_eq!((row.median, row.spread), (100.0, 0.06));
+        let row = r.get(ICOUNT, "tx l2", 1, "ipvlan").unwrap();
+        assert_eq!((row.median, row.low, row.high), (100.0, 98.0, 104.0));
+        assert_eq!(row.spread(), 0.06);
         assert!(!row.steady());
-        assert_eq!(r.kernel, "7.3");
+        assert_eq!(r.kernels, ["7.3"]);
+    }
+
+    #[test]
+    fn of_many_rounds_a_quarter_at_each_end_is_left_out() {
+        let r = parse("bench | a | 1 | k | u | 1 2 10 11 12 13 14 15 16 98 99").unwrap();
+        assert_eq!((r.rows[0].low, r.rows[0].high), (10.0, 16.0));
+        // And none of few.
+        let r = parse("bench | a | 1 | k | u | 1 2 9").unwrap();
+        assert_eq!((r.rows[0].low, r.rows[0].high), (1.0, 9.0));
     }
 
     #[test]
@@ -124,11 +160,23 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_of_the_clock_that_was_named_last() {
+        let r = parse(
+            "bench | a | 1 | k | u | 1\nbench-clock | nanoseconds\nbench | a | 1 | k | u | 2",
+        )
+        .unwrap();
+        assert_eq!(r.get(ICOUNT, "a", 1, "k").unwrap().median, 1.0);
+        assert_eq!(r.get(Clock::Nanoseconds, "a", 1, "k").unwrap().median, 2.0);
+        assert_eq!(r.points(), [("a", 1)]);
+    }
+
+    #[test]
     fn what_is_torn_or_empty_is_an_error() {
         assert!(parse("").is_err());
         assert!(parse("bench | a | 1 | k | u | ").is_err());
         assert!(parse("bench | a | 1 | k | u | 1 x").is_err());
         assert!(parse("bench | a | 1 | k").is_err());
+        assert!(parse("bench | a | 1 | k | u | 1\nbench-clock | sundial").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Curves over the number of addresses, slaves or destinations, as SVG.
 
-use crate::parse::Results;
+use crate::parse::{Clock, Results};
 use anyhow::{anyhow, Result};
 use plotters::prelude::*;
 use std::fs;
@@ -9,36 +9,64 @@ use std::path::Path;
 
 const SIZE: (u32, u32) = (640, 400);
 
-/// File, row, title, what x counts, what y counts.
-const PLOTS: &[(&str, &str, &str, &str, &str)] = &[
-    (
-        "rx.svg",
-        "rx random",
-        "Received for a slave, random destinations",
-        "addresses on the master",
-        "instructions per packet",
-    ),
-    (
-        "address.svg",
-        "adding an address",
-        "Adding one more address",
-        "addresses on the master",
-        "instructions",
-    ),
-    (
-        "slave.svg",
-        "adding a slave",
-        "Adding one more slave",
-        "slaves of the master",
-        "instructions",
-    ),
-    (
-        "broadcast.svg",
-        "broadcast",
-        "A broadcast from the wire",
-        "slaves that listen",
-        "instructions per copy",
-    ),
+struct Plot {
+    file: &'static str,
+    row: &'static str,
+    clock: Clock,
+    title: &'static str,
+    x: &'static str,
+    y: &'static str,
+}
+
+const PLOTS: &[Plot] = &[
+    Plot {
+        file: "rx.svg",
+        row: "rx random",
+        clock: Clock::Instructions,
+        title: "Received for a slave, random destinations",
+        x: "addresses on the master",
+        y: "instructions per packet",
+    },
+    Plot {
+        file: "rx-ns.svg",
+        row: "rx random",
+        clock: Clock::Nanoseconds,
+        title: "Received for a slave, random destinations",
+        x: "addresses on the master",
+        y: "ns per packet",
+    },
+    Plot {
+        file: "tx-l3.svg",
+        row: "tx l3 v4 destinations",
+        clock: Clock::Instructions,
+        title: "Sent by a slave in mode L3",
+        x: "destinations",
+        y: "instructions per packet",
+    },
+    Plot {
+        file: "address.svg",
+        row: "adding an address",
+        clock: Clock::Instructions,
+        title: "Adding one more address",
+        x: "addresses on the master",
+        y: "instructions",
+    },
+    Plot {
+        file: "slave.svg",
+        row: "adding a slave",
+        clock: Clock::Instructions,
+        title: "Adding one more slave",
+        x: "slaves of the master",
+        y: "instructions",
+    },
+    Plot {
+        file: "broadcast.svg",
+        row: "broadcast",
+        clock: Clock::Instructions,
+        title: "A broadcast from the wire",
+        x: "slaves that listen",
+        y: "instructions per copy",
+    },
 ];
 
 const COLOURS: &[(&str, RGBColor)] = &[
@@ -52,14 +80,14 @@ const COLOURS: &[(&str, RGBColor)] = &[
 /// Draws each plot for which there is more than one point.
 pub fn draw(results: &Results, dir: &Path) -> Result<()> {
     fs::create_dir_all(dir)?;
-    for (file, row, title, x, y) in PLOTS {
+    for plot in PLOTS {
         let lines: Vec<_> = COLOURS
             .iter()
             .map(|(kind, colour)| {
                 let points: Vec<(f64, f64)> = results
                     .rows
                     .iter()
-                    .filter(|r| r.row == *row && r.kind == *kind)
+                    .filter(|r| r.row == plot.row && r.clock == plot.clock && r.kind == *kind)
                     .map(|r| (r.x as f64, r.median))
                     .collect();
                 (*kind, *colour, points)
@@ -69,18 +97,16 @@ pub fn draw(results: &Results, dir: &Path) -> Result<()> {
         if lines.is_empty() {
             continue;
         }
+        let kernel = match plot.clock {
+            Clock::Instructions => results.kernels.first(),
+            Clock::Nanoseconds => results.kernels.last(),
+        };
+        let kernel = kernel.map_or("", String::as_str);
         let mut text = String::new();
-        lay(
-            &mut text,
-            &lines,
-            &format!("{title} (Linux {})", results.kernel),
-            x,
-            y,
-        )
-        .map_err(|e| anyhow!("{file}: {e}"))?;
+        lay(&mut text, &lines, kernel, plot).map_err(|e| anyhow!("{}: {e}", plot.file))?;
         // Every file of the project says its licence.
         let marked = text.replacen('>', "><!-- SPDX-License-Identifier: GPL-2.0 -->", 1);
-        fs::write(dir.join(file), marked + "\n")?;
+        fs::write(dir.join(plot.file), marked + "\n")?;
     }
     Ok(())
 }
@@ -90,9 +116,8 @@ type Line = (&'static str, RGBColor, Vec<(f64, f64)>);
 fn lay(
     text: &mut String,
     lines: &[Line],
-    title: &str,
-    x: &str,
-    y: &str,
+    kernel: &str,
+    plot: &Plot,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let all = || lines.iter().flat_map(|(_, _, points)| points);
     let right = all().map(|p| p.0).fold(2.0, f64::max);
@@ -100,15 +125,18 @@ fn lay(
     let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
-        .caption(title, ("sans-serif", 17))
+        .caption(
+            format!("{} (Linux {kernel})", plot.title),
+            ("sans-serif", 17),
+        )
         .margin(10)
         .x_label_area_size(40)
         .y_label_area_size(75)
         .build_cartesian_2d((1.0..right).log_scale(), 0.0..top)?;
     chart
         .configure_mesh()
-        .x_desc(x)
-        .y_desc(y)
+        .x_desc(plot.x)
+        .y_desc(plot.y)
         .light_line_style(TRANSPARENT)
         .x_label_formatter(&|v| format!("{v:.0}"))
         .y_label_formatter(&|v| format!("{v:.0}"))

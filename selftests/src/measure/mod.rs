@@ -12,6 +12,7 @@ mod ask;
 mod control;
 mod group;
 mod memory;
+mod miss;
 mod net;
 mod pktgen;
 mod receive;
@@ -139,9 +140,13 @@ pub fn run(scale: Scale, options: &Options) -> Result<bool> {
     bench.group("tx", unicast::transmit);
     bench.group("sibling", unicast::siblings);
     bench.group("tcp", stream::tcp);
+    bench.group("cache", miss::chase);
     bench.group("rx", receive::growth);
     bench.group("slaves", control::slaves);
-    bench.group("memory", memory::space);
+    if bench.emulated() {
+        // What things take does not depend on who counts.
+        bench.group("memory", memory::space);
+    }
     bench.group("broadcast", group::flood);
     bench.group("ask", ask::neighbours);
     println!(
