@@ -41,10 +41,9 @@ use crate::{
         },
         route::{
             report_too_big,
-            IpHeader,
-            Route,
-            XmitDepth, //
+            IpHeader, //
         },
+        route_cache::RouteCache,
         rx_handler::{
             RxHandler,
             RxResult,
@@ -151,6 +150,8 @@ fn send(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
     };
     match verdict::transmit_at_once(port.packed(), &facts) {
         Some(Verdict::Deliver(sibling)) => hand_over(sibling, skb, cx),
+        // In this frame: the common case of the modes that route.
+        Some(Verdict::Route(Family::Ipv4)) => send_routed(slave, &port.routes.v4, skb, dev, cx),
         Some(Verdict::Route(family)) => route(slave, skb, dev, family, cx),
         _ => send_any(slave, skb, dev, cx),
     }
@@ -168,9 +169,25 @@ fn hand_over(sibling: SlaveRef<'_>, skb: Skb, cx: &Softirq) -> Xmit {
 }
 
 /// Has the master's namespace send a packet.
-#[inline]
+#[inline(never)]
 fn route(slave: &Slave, skb: Skb, dev: &NetDevice, family: Family, cx: &Softirq) -> Xmit {
-    let result = send_routed(slave.port(), skb, dev, family, cx);
+    let port: &Port = slave.port();
+    match family {
+        Family::Ipv4 => send_routed(slave, &port.routes.v4, skb, dev, cx),
+        Family::Ipv6 => send_routed(slave, &port.routes.v6, skb, dev, cx),
+    }
+}
+
+/// The same for the protocol of `H`, counting what fails.
+#[inline(always)]
+fn send_routed<H: IpHeader>(
+    slave: &Slave,
+    routes: &RouteCache<H>,
+    skb: Skb,
+    dev: &NetDevice,
+    cx: &Softirq,
+) -> Xmit {
+    let result = try_routed(slave.port(), routes, skb, dev, cx);
     if !result.is_sent() {
         slave.counters.add(Counter::TxErrors, 1, &cx.bh);
     }
@@ -222,13 +239,14 @@ fn send_any(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit 
 }
 
 /// Sends a packet through the master's namespace, as if that had made it.
-#[inline(never)]
-fn send_routed(port: &Port, skb: Skb, dev: &NetDevice, family: Family, cx: &Softirq) -> Xmit {
-    let depth = XmitDepth::enter(cx);
-    if depth.is_too_deep() {
-        skb.free(DropReason::Recursion);
-        return Xmit::DROP;
-    }
+#[inline(always)]
+fn try_routed<H: IpHeader>(
+    port: &Port,
+    routes: &RouteCache<H>,
+    skb: Skb,
+    dev: &NetDevice,
+    cx: &Softirq,
+) -> Xmit {
     let Some(mut skb) = skb.unshare() else {
         return Xmit::DROP;
     };
@@ -236,18 +254,15 @@ fn send_routed(port: &Port, skb: Skb, dev: &NetDevice, family: Family, cx: &Soft
         skb.free(DropReason::PacketTooSmall);
         return Xmit::DROP;
     }
-    let header = match family {
-        Family::Ipv4 => IpHeader::v4(&skb),
-        Family::Ipv6 => IpHeader::v6(&skb),
-    };
-    let Some(header) = header else {
+    let Some(header) = H::of(&skb) else {
         return malformed(skb);
     };
     let master = port.master();
-    let crosses = !dev.net_rcu(&cx.rcu).is(master.net_rcu(&cx.rcu));
+    let net = master.net_rcu(&cx.rcu);
+    let crosses = !dev.net_rcu(&cx.rcu).is(net);
     // A mark means nothing in another namespace.
     let mark = if crosses { 0 } else { skb.mark() };
-    let route = match Route::lookup(master, &header, mark, cx) {
+    let route = match routes.route(master, net, &header, mark, cx) {
         Ok(route) => route,
         Err(result) => {
             skb.free(DropReason::NoRoute);
@@ -256,12 +271,12 @@ fn send_routed(port: &Port, skb: Skb, dev: &NetDevice, family: Family, cx: &Soft
     };
     // Told now, while the packet has the sender's own route: the master's namespace knows no way back to a slave.
     if let Some(mtu) = route.mtu_exceeded(&skb, &header) {
-        let reported = report_too_big(&mut skb, &header, mtu, dev, cx);
+        let reported = report_too_big::<H>(&mut skb, mtu, dev, cx);
         skb.free(DropReason::PacketTooBig);
         return if reported { Xmit::REPORTED } else { Xmit::DROP };
     }
     skb.scrub(crosses);
-    match route.output(skb, master, cx) {
+    match route.output(skb, master, net, cx) {
         Ok(()) => Xmit::SUCCESS,
         Err(result) => result,
     }

@@ -325,6 +325,7 @@ impl Driver for Ipvlan {
         port.flood.listeners.listen(slave, &MacFilter::EMPTY);
         port.flood.spaces.leave(slave, &port.flood.slaves, rtnl);
         port.master().unsync_filters(dev, rtnl);
+        port.routes.purge();
         // Taking back does not fail: it cannot overflow the master's count.
         let _ = slave.set_allmulti(false, rtnl);
     }

@@ -40,6 +40,7 @@ use crate::{
         driver::DriverRef,
         extack::ExtAck,
         route::random_words,
+        route_cache::Routes,
         rtnl::{
             Rtnl,
             RtnlCell, //
@@ -49,6 +50,7 @@ use crate::{
     sync::{
         ida::Ida,
         marked::Marked,
+        rcu::wait_for_readers,
         table::Advice,
         work::Work, //
     },
@@ -64,6 +66,8 @@ pub(crate) struct Port {
     pub(crate) addresses: Work<Addresses>,
     settings: Marked<u32>,
     master: DeviceRef,
+    /// The routes that packets of slaves take out of the master, where its namespace routes them.
+    pub(crate) routes: Routes,
     /// The slaves, and the frames that are for many of them.
     pub(crate) flood: Work<Flood>,
     /// How many slaves hold the port.
@@ -97,6 +101,7 @@ impl Port {
                 addresses: Work::new(Addresses::new(random_words())?)?,
                 settings: Marked::new(Settings::DEFAULT.to_bits()),
                 master: master.hold(),
+                routes: Routes::new()?,
                 flood: Work::new(Flood::new(master.hold(), random_words())?)?,
                 users: RtnlCell::new(0),
                 dev_ids: Ida::new()?,
@@ -125,6 +130,7 @@ impl Port {
         }
         self.flood.stop();
         self.addresses.cancel();
+        self.routes.purge();
     }
 
     /// The master.
@@ -198,6 +204,9 @@ impl Port {
             })?;
         // The hooks route nothing until packets are left to them, and nothing any more once they are not.
         self.settings.write(to.to_bits());
+        if to.mode != from.mode {
+            self.routes.purge();
+        }
         if to.mode != Mode::L3s {
             self.end_l3s(rtnl);
         }
@@ -223,10 +232,14 @@ impl Port {
     /// The master is about to leave its namespace.
     pub(crate) fn leave_namespace(&self, rtnl: &Rtnl) {
         self.end_l3s(rtnl);
+        self.routes.purge();
     }
 
     /// The master has come to another namespace. Slaves stay where they are.
     pub(crate) fn enter_namespace(&self, rtnl: &Rtnl) {
+        // What packets that were on their way then have left: a route of IPv6 must not outlive its namespace.
+        wait_for_readers();
+        self.routes.purge();
         let mode = self.settings().mode;
         if self.begin_l3s(mode, ExtAck::NONE, rtnl).is_err() {
             pr_warn!(

@@ -190,7 +190,7 @@ impl Packed {
     #[inline]
     pub const fn is_open_l2(self) -> bool {
         // Isolation 3, which nobody stores, counts as private here: that is the longer way, and no other.
-        self.0 & (3 | (Isolation::Private as u32) << 2) == Mode::L2 as u32
+        self.0 & (3 | ((Isolation::Private as u32) << 2)) == Mode::L2 as u32
     }
 
     /// Mode L3.

@@ -6,10 +6,8 @@ use super::{
     device::NetDevice,
     device_ref::DeviceRef,
     extack::ExtAck,
-    route::{
-        input4,
-        input6, //
-    },
+    route4::input4,
+    route6::input6,
     rtnl::Rtnl,
     rx_handler::RxHandler,
     softirq::Softirq,

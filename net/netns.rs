@@ -17,11 +17,13 @@ impl Net {
     /// # Safety
     ///
     /// `ptr` is a namespace that lives for `'a`.
+    #[inline]
     pub(super) unsafe fn from_ptr<'a>(ptr: *mut sys::net) -> &'a Self {
         // SAFETY: By the safety requirements; the type is transparent.
         unsafe { &*ptr.cast() }
     }
 
+    #[inline]
     pub(super) fn as_ptr(&self) -> *mut sys::net {
         self.0.get()
     }
@@ -31,7 +33,32 @@ impl Net {
         ptr::eq(self, other)
     }
 
+    /// The number of the last change that IPv4 look-ups depend on (`rt_genid_ipv4()`).
+    #[inline(always)]
+    pub(super) fn route_generation4(&self) -> u32 {
+        // SAFETY: The namespace is alive; an atomic_t is there, which is read as such are: whole.
+        unsafe {
+            let net = self.as_ptr().cast::<u8>();
+            net.add(sys::NET_OFFSET_IPV4_GENID)
+                .cast::<u32>()
+                .read_volatile()
+        }
+    }
+
+    /// The number of the last change that IPv6 look-ups depend on (`rt_genid_ipv6()`).
+    #[inline(always)]
+    pub(super) fn route_generation6(&self) -> u32 {
+        // SAFETY: As above; without IPv6 the two are one.
+        unsafe {
+            let net = self.as_ptr().cast::<u8>();
+            net.add(sys::NET_OFFSET_IPV6_SERNUM)
+                .cast::<u32>()
+                .read_volatile()
+        }
+    }
+
     /// A number that no other namespace has while this one lives. Not 0.
+    #[inline]
     pub(crate) fn id(&self) -> usize {
         self.as_ptr().addr()
     }

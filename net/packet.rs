@@ -22,8 +22,6 @@ pub(crate) enum DropReason {
     UnhandledProtocol = sys::skb_drop_reason_SKB_DROP_REASON_UNHANDLED_PROTO,
     /// No route.
     NoRoute = sys::skb_drop_reason_SKB_DROP_REASON_IP_OUTNOROUTES,
-    /// Transmits nested too deeply.
-    Recursion = sys::skb_drop_reason_SKB_DROP_REASON_RECURSION_LIMIT,
     /// Larger than the path takes.
     PacketTooBig = sys::skb_drop_reason_SKB_DROP_REASON_PKT_TOO_BIG,
     /// A source address that is not the sender's.

@@ -1,234 +1,151 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Routing: sending a packet as if this host had made it (look-up, the path's MTU, then the output path with its
-//! netfilter hooks), and receiving one as if another device had.
+//! Routing: sending a packet as if this host had made it: a route, its MTU, then the output path with its netfilter
+//! hooks. What the IP versions have of their own is in `route4` and `route6`; `route_cache` saves look-ups.
 
 use super::{
-    compat::eafnosupport,
     device::NetDevice,
+    netns::Net,
     packet::Xmit,
     skbuff::Skb,
-    softirq::Softirq,
-    view::{
-        Headers,
-        SkbView, //
-    }, //
+    softirq::Softirq, //
 };
 use crate::sys;
 use core::{
+    marker::PhantomData,
     mem::ManuallyDrop,
-    ptr::{
-        self,
-        NonNull, //
-    },
+    ptr::NonNull, //
 };
-use kernel::{
-    bindings,
-    prelude::*, //
-};
+use kernel::bindings;
 
-/// What of an IP header a packet's way depends on.
-pub(crate) enum IpHeader {
-    /// IPv4's.
-    V4(Header4),
-    /// IPv6's.
-    V6(Header6),
-}
+/// What of an IP header a packet's way depends on, and what its version makes of it.
+pub(crate) trait IpHeader: Copy + 'static {
+    /// All that a look-up reads of a packet.
+    type Key: Copy + Eq + Default;
+    /// What must stay as it was, for a route that is remembered to be what a look-up would find.
+    type Seal: Copy + Default;
 
-/// The part of an IPv4 header that a route depends on.
-#[derive(Clone, Copy)]
-pub(crate) struct Header4 {
-    /// Source address, network order.
-    source: u32,
-    /// Destination address, network order.
-    dest: u32,
-    /// The type of service byte.
-    tos: u8,
-    /// It must not be fragmented on the way (DF).
-    whole: bool,
-}
+    /// Reads the header that a packet's data begins with; `None` if it is not linear.
+    fn of(skb: &Skb) -> Option<Self>;
 
-/// The part of an IPv6 header that a route depends on.
-#[derive(Clone, Copy)]
-pub(crate) struct Header6 {
-    /// Source address.
-    source: [u8; 16],
-    /// Destination address.
-    dest: [u8; 16],
-    /// The first four bytes of the header as they are: version, traffic class and flow label.
-    first_word: [u8; 4],
-    /// The first next-header value.
-    next_header: u8,
-}
+    /// The key, for a packet with this header and mark.
+    fn key(&self, mark: u32) -> Self::Key;
 
-impl IpHeader {
-    /// Reads the IPv4 header that a packet's data begins with; `None` if it is not linear.
-    pub(crate) fn v4(skb: &Skb) -> Option<Self> {
-        Header4::of(skb).map(Self::V4)
-    }
+    /// A number below `limit`, to find a key by.
+    fn index(key: Self::Key, limit: u32) -> u32;
 
-    /// Reads the IPv6 header that a packet's data begins with; `None` if it is not linear.
-    pub(crate) fn v6(skb: &Skb) -> Option<Self> {
-        Header6::of(skb).map(Self::V6)
-    }
-}
+    /// The number of the last change in a namespace that look-ups depend on.
+    fn generation(net: &Net) -> u32;
 
-impl Header4 {
-    fn of(skb: &Skb) -> Option<Self> {
-        const DF: u8 = 0x40;
-        let header = skb.linear().first_chunk::<20>()?;
-        let [_, tos, _, _, _, _, flags, _, _, _, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *header;
-        Some(Self {
-            source: u32::from_ne_bytes([s0, s1, s2, s3]),
-            dest: u32::from_ne_bytes([d0, d1, d2, d3]),
-            tos,
-            whole: flags & DF != 0,
-        })
-    }
-}
+    /// Whether a route may be remembered that was looked up in `net` when that was at this generation, and by what it
+    /// is known to hold.
+    ///
+    /// # Safety
+    ///
+    /// A live route of this version, in a section of RCU.
+    unsafe fn seal(generation: u32, dst: NonNull<sys::dst_entry>, net: &Net) -> Option<Self::Seal>;
 
-impl Header6 {
-    fn of(skb: &Skb) -> Option<Self> {
-        let (fixed, rest) = skb.linear().split_first_chunk::<8>()?;
-        let (source, rest) = rest.split_first_chunk::<16>()?;
-        let [v, a, b, c, _, _, next_header, _] = *fixed;
-        Some(Self {
-            source: *source,
-            dest: *rest.first_chunk()?,
-            first_word: [v, a, b, c],
-            next_header,
-        })
-    }
+    /// Whether a look-up would still find this route.
+    ///
+    /// # Safety
+    ///
+    /// A live route of this version, in a section of RCU.
+    unsafe fn holds(seal: Self::Seal, dst: NonNull<sys::dst_entry>, net: &Net) -> bool;
 
-    /// The key of a look-up, but for what the header does not tell.
-    #[cfg(CONFIG_IPV6)]
-    fn flow(&self) -> sys::flowi6 {
-        let mut flow: sys::flowi6 = pin_init::zeroed();
-        flow.__fl_common.flowic_proto = self.next_header;
-        flow.saddr.in6_u.u6_addr8 = self.source;
-        flow.daddr.in6_u.u6_addr8 = self.dest;
-        // Traffic class and flow label (IPV6_FLOWINFO_MASK).
-        let [version, a, b, c] = self.first_word;
-        flow.flowlabel = u32::from_ne_bytes([version & 0x0f, a, b, c]);
-        flow
-    }
-}
-
-/// `INET_DSCP_MASK` of include/net/inet_dscp.h.
-const DSCP_MASK: u8 = 0xfc;
-
-/// The smallest MTU that IPv6 knows (RFC 8200, section 5).
-const IPV6_MIN_MTU: u32 = 1280;
-
-/// A route, for one packet. Dropping it gives it back.
-///
-/// # Invariants
-///
-/// Owns one counted reference, to a route of IPv6 if `v6`, else of IPv4.
-pub(crate) struct Route {
-    dst: NonNull<sys::dst_entry>,
-    v6: bool,
-}
-
-impl Drop for Route {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant.
-        unsafe { sys::dst_release(self.dst.as_ptr()) };
-    }
-}
-
-impl Route {
-    /// Looks up the route that a packet with this header and mark takes out of `dev`, in the namespace of `dev`, as if
-    /// that had made it.
+    /// Looks up the route that a packet with this header and mark takes out of `dev`, in the namespace `net` of
+    /// `dev`, as if that had made it.
     ///
     /// # Errors
     ///
     /// What the sending socket is to see: a failed transmit, or, with IPv6, the route's own error.
-    pub(crate) fn lookup(
+    fn lookup<'a>(
+        &self,
         dev: &NetDevice,
-        header: &IpHeader,
+        net: &Net,
         mark: u32,
-        cx: &Softirq,
-    ) -> Result<Self, Xmit> {
-        match header {
-            IpHeader::V4(header) => Self::lookup4(dev, header, mark, cx),
-            IpHeader::V6(header) => Self::lookup6(dev, header, mark, cx),
+        cx: &'a Softirq,
+    ) -> Result<Route<'a, Self>, Xmit>;
+
+    /// The least MTU that a packet is held to; `None` if it is not held to any, as it may be fragmented or is smaller.
+    fn least_mtu(&self, skb: &Skb) -> Option<u32>;
+
+    /// Sends a packet by a route, through the hooks of OUTPUT and POSTROUTING. Consumes the packet.
+    ///
+    /// # Safety
+    ///
+    /// The packet is the caller's and has no route; `dst` is a route of this version in `net`, of which the packet gets
+    /// the reference if it is counted, and which else lives until the end of a section of RCU.
+    unsafe fn local_out(
+        net: &Net,
+        skb: *mut sys::sk_buff,
+        dst: *mut sys::dst_entry,
+        counted: bool,
+    ) -> i32;
+
+    /// Tells the sender of a packet of the MTU: see [`report_too_big`].
+    ///
+    /// # Safety
+    ///
+    /// The packet is the caller's, its network header is set, and its device is the one that sends it.
+    unsafe fn report(skb: *mut sys::sk_buff, mtu: u32) -> bool;
+}
+
+/// A route, for one packet, of the version of `H`. Dropping it gives it back.
+///
+/// # Invariants
+///
+/// If `counted`, owns one counted reference. If not, the route lives for `'a`.
+pub(crate) struct Route<'a, H: IpHeader> {
+    dst: NonNull<sys::dst_entry>,
+    counted: bool,
+    _cx: PhantomData<(&'a Softirq, H)>,
+}
+
+impl<H: IpHeader> Drop for Route<'_, H> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.counted {
+            // SAFETY: By the type invariant.
+            unsafe { sys::dst_release(self.dst.as_ptr()) };
+        }
+    }
+}
+
+impl<'a, H: IpHeader> Route<'a, H> {
+    /// # Safety
+    ///
+    /// `dst` is a counted reference of the caller's to a route of `H`'s version.
+    pub(super) unsafe fn counted(dst: NonNull<sys::dst_entry>, _cx: &'a Softirq) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self {
+            dst,
+            counted: true,
+            _cx: PhantomData,
         }
     }
 
-    /// Out of line, like its twin, so that the flow is off the stack before the packet moves on.
-    #[inline(never)]
-    fn lookup4(dev: &NetDevice, header: &Header4, mark: u32, cx: &Softirq) -> Result<Self, Xmit> {
-        let mut flow: sys::flowi4 = pin_init::zeroed();
-        flow.__fl_common.flowic_oif = dev.ifindex();
-        flow.__fl_common.flowic_flags = sys::FLOWI_FLAG_ANYSRC as u8;
-        flow.__fl_common.flowic_mark = mark;
-        flow.__fl_common.flowic_dscp = header.tos & DSCP_MASK;
-        flow.saddr = header.source;
-        flow.daddr = header.dest;
-
-        let net = dev.net_rcu(&cx.rcu).as_ptr();
-        // SAFETY: The namespace is alive under RCU; the flow is ours.
-        let rt = unsafe { sys::ip_route_output_flow(net, &mut flow, ptr::null()) };
-        let rt = kernel::error::from_err_ptr(rt).map_err(|_| Xmit::DROP)?;
-        // SAFETY: A counted reference of ours.
-        let kind = u32::from(unsafe { (*rt).rt_type });
-        // INVARIANT: The reference is ours.
-        let route = Self {
-            // SAFETY: The address lies inside the route, which is not null.
-            dst: unsafe { NonNull::new_unchecked(&raw mut (*rt).dst) },
-            v6: false,
-        };
-        if kind != sys::RTN_UNICAST && kind != sys::RTN_LOCAL {
-            return Err(Xmit::DROP);
+    /// # Safety
+    ///
+    /// `dst` is a route of `H`'s version that lives until the end of the section that `_cx` stands for.
+    #[inline(always)]
+    pub(super) unsafe fn borrowed(dst: NonNull<sys::dst_entry>, _cx: &'a Softirq) -> Self {
+        // INVARIANT: By the safety requirements.
+        Self {
+            dst,
+            counted: false,
+            _cx: PhantomData,
         }
-        Ok(route)
     }
 
-    #[cfg(not(CONFIG_IPV6))]
-    fn lookup6(_: &NetDevice, _: &Header6, _: u32, _: &Softirq) -> Result<Self, Xmit> {
-        Err(Xmit::error(eafnosupport()))
-    }
-
-    #[cfg(CONFIG_IPV6)]
-    #[inline(never)]
-    fn lookup6(dev: &NetDevice, header: &Header6, mark: u32, cx: &Softirq) -> Result<Self, Xmit> {
-        // With ipv6.disable=1 there are no tables to look into.
-        // SAFETY: Reads a flag.
-        if !unsafe { sys::ipvlan_rs_ipv6_mod_enabled() } {
-            return Err(Xmit::error(eafnosupport()));
-        }
-        let mut flow = header.flow();
-        flow.__fl_common.flowic_oif = dev.ifindex();
-        flow.__fl_common.flowic_flags = sys::FLOWI_FLAG_ANYSRC as u8;
-        flow.__fl_common.flowic_mark = mark;
-
-        let net = dev.net_rcu(&cx.rcu).as_ptr();
-        // SAFETY: The namespace is alive under RCU; the flow is ours.
-        let dst = unsafe { sys::ip6_route_output_flags(net, ptr::null(), &mut flow, 0) };
-        // INVARIANT: The look-up returns a counted route, if need be one that holds an error.
-        let route = Self {
-            // SAFETY: It never returns null.
-            dst: unsafe { NonNull::new_unchecked(dst) },
-            v6: true,
-        };
-        // SAFETY: By the type invariant.
-        match i32::from(unsafe { (*dst).error }) {
-            0 => Ok(route),
-            code => Err(Xmit::error(Error::from_errno(code))),
-        }
+    #[inline(always)]
+    pub(super) fn dst(&self) -> NonNull<sys::dst_entry> {
+        self.dst
     }
 
     /// The MTU of the route, if the packet, whose data begins with this header, is larger and may not be fragmented.
-    #[inline]
-    pub(crate) fn mtu_exceeded(&self, skb: &Skb, header: &IpHeader) -> Option<u32> {
-        let least = match header {
-            IpHeader::V4(header) if !header.whole => return None,
-            IpHeader::V4(_) => 0,
-            // No sender of IPv6 could do better.
-            IpHeader::V6(_) if skb.len() <= IPV6_MIN_MTU as usize => return None,
-            IpHeader::V6(_) => IPV6_MIN_MTU,
-        };
+    #[inline(always)]
+    pub(crate) fn mtu_exceeded(&self, skb: &Skb, header: &H) -> Option<u32> {
+        let least = header.least_mtu(skb)?;
         // SAFETY: Both are alive; the packet has its network header set.
         match unsafe { sys::ipvlan_rs_mtu_exceeded(self.dst.as_ptr(), skb.as_ptr(), least) } {
             0 => None,
@@ -237,24 +154,24 @@ impl Route {
     }
 
     /// Sends the packet, which is scrubbed and whose data begins with the header that the route was looked up for,
-    /// through the OUTPUT and POSTROUTING hooks of the namespace of `dev`. It may be lost on the way, which is an error.
-    pub(crate) fn output(self, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Result<(), Xmit> {
-        let net = dev.net_rcu(&cx.rcu).as_ptr();
+    /// through the OUTPUT and POSTROUTING hooks of `net`, where `dev` is. It may be lost on the way, which is an
+    /// error; it is lost, with the reason `RECURSION_LIMIT`, where transmits are nested deeper than the kernel's stack
+    /// bears, by devices that route into each other.
+    #[inline(always)]
+    pub(crate) fn output(
+        self,
+        mut skb: Skb,
+        dev: &NetDevice,
+        net: &Net,
+        cx: &Softirq,
+    ) -> Result<(), Xmit> {
         skb.set_dev(dev, &cx.rcu);
         // The IP layer keeps its options there, and would believe what it finds.
         skb.clear_cb();
         let this = ManuallyDrop::new(self);
-        // SAFETY: The reference is ours and goes to the packet, which has no route since it was scrubbed.
-        unsafe { skb.set_route(this.dst.as_ptr()) };
-        let skb = skb.into_ptr();
-        // SAFETY: The packet is ours and has a route of this namespace and of its own protocol.
-        let code = unsafe {
-            if this.v6 {
-                sys::ip6_local_out(net, ptr::null_mut(), skb)
-            } else {
-                sys::ip_local_out(net, ptr::null_mut(), skb)
-            }
-        };
+        // SAFETY: The packet is ours and has no route since it was scrubbed; what is counted goes to it, and what is
+        // not lives until the end of RCU's section.
+        let code = unsafe { H::local_out(net, skb.into_ptr(), this.dst.as_ptr(), this.counted) };
         if Xmit::from_raw(code).is_sent() {
             Ok(())
         } else {
@@ -265,14 +182,13 @@ impl Route {
 
 /// Tells the sender of a packet that its way takes no more than `mtu` bytes: its route learns it, and it gets the ICMP
 /// error that a router would send, as far as the kernel sends one (for a first fragment, not too many a second). For
-/// `ndo_start_xmit` of `dev`; the packet's data begins with its IP header. What it had in its control buffer is gone
-/// afterwards.
+/// `ndo_start_xmit` of `dev`; the packet's data begins with its IP header, of the version of `H`. What it had in its
+/// control buffer is gone afterwards.
 ///
 /// False if the packet came without a route (a raw frame): there is none to learn it then, or to answer by.
 #[inline(never)]
-pub(crate) fn report_too_big(
+pub(crate) fn report_too_big<H: IpHeader>(
     skb: &mut Skb,
-    header: &IpHeader,
     mtu: u32,
     dev: &NetDevice,
     cx: &Softirq,
@@ -281,88 +197,7 @@ pub(crate) fn report_too_big(
     skb.clear_cb();
     // SAFETY: The packet is ours and its network header is set; `dev` is what sends it, so it is the sender's
     // namespace that the route belongs to.
-    unsafe {
-        match header {
-            IpHeader::V4(_) => sys::ipvlan_rs_report_frag_needed(skb.as_ptr(), mtu),
-            IpHeader::V6(_) => sys::ipvlan_rs_report_too_big(skb.as_ptr(), mtu),
-        }
-    }
-}
-
-/// Routes a received IPv4 packet, whose header is linear, as if `dev` had received it. Where there is no way, that is a
-/// route too, which answers so; only a packet that the namespace of `dev` calls martian is left to that of its own
-/// device.
-pub(crate) fn input4(packet: &mut SkbView<'_>, dev: &NetDevice, _cx: &Softirq) {
-    let Some(header) = Header4::of(packet.skb()) else {
-        return;
-    };
-    // SAFETY: The packet is lent to us and the device alive, both for as long as the reader that `_cx` stands for; the
-    // route is not counted, and good for as long. The call replaces a route that the packet has.
-    let _ = unsafe {
-        sys::ip_route_input_noref(
-            packet.as_ptr(),
-            header.dest,
-            header.source,
-            header.tos & DSCP_MASK,
-            dev.as_ptr(),
-        )
-    };
-}
-
-/// As [`input4`], for IPv6; without a route, the packet gets one that answers so.
-#[cfg(CONFIG_IPV6)]
-#[inline(never)]
-pub(crate) fn input6(packet: &mut SkbView<'_>, dev: &NetDevice, cx: &Softirq) {
-    let Some(header) = Header6::of(packet.skb()) else {
-        return;
-    };
-    let mut flow = header.flow();
-    flow.__fl_common.flowic_iif = dev.ifindex();
-    flow.__fl_common.flowic_mark = packet.skb().mark();
-    // SAFETY: The packet is lent to us, the device and its namespace are alive under RCU; the flow is ours. The look-up
-    // returns a counted route, which the packet takes over after it has lost what it had.
-    unsafe {
-        sys::ipvlan_rs_skb_dst_drop(packet.as_ptr());
-        let dst = sys::ip6_route_input_lookup(
-            dev.net_rcu(&cx.rcu).as_ptr(),
-            dev.as_ptr(),
-            &mut flow,
-            packet.as_ptr(),
-            sys::RT6_LOOKUP_F_HAS_SADDR as i32,
-        );
-        sys::ipvlan_rs_skb_dst_set(packet.as_ptr(), dst);
-    }
-}
-
-/// Never called: without IPv6 nobody receives such packets.
-#[cfg(not(CONFIG_IPV6))]
-pub(crate) fn input6(_: &mut SkbView<'_>, _: &NetDevice, _: &Softirq) {}
-
-/// How deep this CPU (on PREEMPT_RT, this task) is nested in transmits. Leaves again when dropped.
-pub(crate) struct XmitDepth<'a> {
-    depth: u32,
-    _cx: &'a Softirq,
-}
-
-impl<'a> XmitDepth<'a> {
-    /// Goes one deeper.
-    pub(crate) fn enter(cx: &'a Softirq) -> Self {
-        // SAFETY: Bottom halves are off, so this stays on the CPU.
-        let depth = unsafe { sys::ipvlan_rs_xmit_depth_inc() };
-        Self { depth, _cx: cx }
-    }
-
-    /// Whether this is deeper than the kernel stack bears: devices that route into each other.
-    pub(crate) fn is_too_deep(&self) -> bool {
-        self.depth > sys::IPVLAN_RS_XMIT_DEPTH_MAX
-    }
-}
-
-impl Drop for XmitDepth<'_> {
-    fn drop(&mut self) {
-        // SAFETY: As in `enter`.
-        unsafe { sys::ipvlan_rs_xmit_depth_dec() };
-    }
+    unsafe { H::report(skb.as_ptr(), mtu) }
 }
 
 /// Random bytes for seeds. Process context.

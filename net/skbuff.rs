@@ -246,16 +246,19 @@ impl Skb {
     }
 
     /// Takes the Ethernet header off a packet to send, and begins the network header where it ended. False if there
-    /// are no 14 bytes; the packet is as it was.
+    /// are no 14 linear bytes; the packet is as it was.
+    #[inline(always)]
     pub(crate) fn strip_ethernet(&mut self) -> bool {
         const NOT_SET: u16 = u16::MAX;
-        // SAFETY: By the type invariant; skb_pull() fails where there is less.
-        if unsafe { sys::skb_pull(self.as_ptr(), 14) }.is_null() {
+        if self.linear().len() < 14 {
             return false;
         }
         let skb = self.as_ptr();
-        // SAFETY: `data` lies behind `head`, by less than 64 KiB, as everywhere in the kernel.
+        // SAFETY: There are that many bytes from `data` on in the linear area (`__skb_pull()`). `data` lies behind
+        // `head`, by less than 64 KiB, as everywhere in the kernel.
         unsafe {
+            (*skb).len = (*skb).len.wrapping_sub(14);
+            (*skb).data = (*skb).data.add(14);
             let network = (*skb).data.offset_from((*skb).head) as u16;
             self.set_field(sys::SKB_OFFSET_MAC_HEADER, NOT_SET);
             self.set_field(sys::SKB_OFFSET_NETWORK_HEADER, network);
@@ -277,16 +280,6 @@ impl Skb {
     pub(crate) fn mark(&self) -> u32 {
         // SAFETY: A u32 is there.
         unsafe { self.field(sys::SKB_OFFSET_MARK) }
-    }
-
-    /// Gives the packet a route, whose reference it takes over.
-    ///
-    /// # Safety
-    ///
-    /// `dst` is a counted reference of the caller's. The packet has no route.
-    pub(super) unsafe fn set_route(&mut self, dst: *mut sys::dst_entry) {
-        // SAFETY: By the safety requirements.
-        unsafe { sys::ipvlan_rs_skb_dst_set(self.as_ptr(), dst) };
     }
 
     /// Zeroes the control buffer, which belongs to whatever layer has the packet.

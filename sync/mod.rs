@@ -25,6 +25,7 @@ pub(crate) mod ida;
 pub(crate) mod lock;
 pub(crate) mod marked;
 pub(crate) mod percpu;
+pub(crate) mod percpu_box;
 mod platform;
 pub(crate) mod rcu;
 pub(crate) mod table;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The kernel's inline functions and macros that Rust cannot call: they take locks with per-class lockdep keys, expand
- * to static data or differ by configuration. Nothing here decides anything; a gcc-built kernel makes each a real
+ * to static data or differ by configuration. A gcc-built kernel makes each a real
  * call, so none is on the address lookup.
  */
 #include <linux/etherdevice.h>
@@ -10,15 +10,20 @@
 #include <linux/if_vlan.h>
 #include <linux/inetdevice.h>
 #include <linux/ipv6.h>
+#include <linux/local_lock.h>
 #include <linux/percpu.h>
 #include <linux/rtnetlink.h>
 #include <linux/sched.h>
 #include <net/dst_metadata.h>
 #include <net/gso.h>
+#include <net/addrconf.h>
 #include <net/icmp.h>
+#include <net/ip6_fib.h>
+#include <net/ip6_route.h>
 #include <net/l3mdev.h>
 #include <net/netdev_lock.h>
 #include <net/netns/generic.h>
+#include <net/nexthop.h>
 
 #include "compat.h"
 #include "helpers.h"
@@ -211,28 +216,170 @@ void ipvlan_rs_percpu_add(u64 __percpu *counter, u64 value)
  * reached sooner, never later).
  */
 #ifdef CONFIG_PREEMPT_RT
-unsigned int ipvlan_rs_xmit_depth_inc(void)
+static unsigned int ipvlan_rs_xmit_depth_inc(void)
 {
 	return ++current->net_xmit.recursion;
 }
 
-void ipvlan_rs_xmit_depth_dec(void)
+static void ipvlan_rs_xmit_depth_dec(void)
 {
 	current->net_xmit.recursion--;
 }
 #else
 static DEFINE_PER_CPU(unsigned int, ipvlan_rs_xmit_depth);
 
-unsigned int ipvlan_rs_xmit_depth_inc(void)
+static unsigned int ipvlan_rs_xmit_depth_inc(void)
 {
 	return this_cpu_inc_return(ipvlan_rs_xmit_depth);
 }
 
-void ipvlan_rs_xmit_depth_dec(void)
+static void ipvlan_rs_xmit_depth_dec(void)
 {
 	this_cpu_dec(ipvlan_rs_xmit_depth);
 }
 #endif
+
+/*
+ * Gives the skb a route, whose reference it gets if that is @counted, and sends it, unless transmits are nested deeper
+ * than the kernel stack bears. All in one call: there is one for each packet.
+ */
+static __always_inline int ipvlan_rs_local_out(struct net *net, struct sk_buff *skb, struct dst_entry *dst, bool counted,
+					       int (*out)(struct net *net, struct sock *sk, struct sk_buff *skb))
+{
+	int result = NET_XMIT_DROP;
+
+	if (counted)
+		skb_dst_set(skb, dst);
+	else
+		skb_dst_set_noref(skb, dst);
+	if (likely(ipvlan_rs_xmit_depth_inc() <= IPVLAN_RS_XMIT_DEPTH_MAX))
+		result = out(net, NULL, skb);
+	else
+		kfree_skb_reason(skb, SKB_DROP_REASON_RECURSION_LIMIT);
+	ipvlan_rs_xmit_depth_dec();
+	return result;
+}
+
+int ipvlan_rs_ip_local_out(struct net *net, struct sk_buff *skb, struct dst_entry *dst, bool counted)
+{
+	return ipvlan_rs_local_out(net, skb, dst, counted, ip_local_out);
+}
+
+#if IS_ENABLED(CONFIG_IPV6)
+int ipvlan_rs_ip6_local_out(struct net *net, struct sk_buff *skb, struct dst_entry *dst, bool counted)
+{
+	return ipvlan_rs_local_out(net, skb, dst, counted, ip6_local_out);
+}
+
+/* Is whether neighbours answer no matter to look-ups now (@tick none), or has the clock not moved on since? */
+static bool ipvlan_rs_route6_settled(const struct net *net, u32 tick)
+{
+	return READ_ONCE(net->ipv6.devconf_all->forwarding) || (u32)jiffies == tick;
+}
+
+/*
+ * May a route that was just looked up be kept? Not one of several paths or with a lifetime, nor one that is no copy
+ * for this CPU (an exception, an error, a route for one packet), nor where the carrier decides.
+ */
+bool ipvlan_rs_route6_keep(const struct net *net, const struct dst_entry *dst, u32 *cookie, u32 *tick)
+{
+	const struct rt6_info *rt = container_of_const(dst, struct rt6_info, dst);
+	const struct fib6_info *from;
+	bool keep = false;
+
+	rcu_read_lock();
+	from = rcu_dereference(rt->from);
+	if (!from || !(rt->rt6i_flags & RTF_PCPU) || dst->rt_uncached_list || dst->expires)
+		goto out;
+	if (from->fib6_flags & RTF_EXPIRES)
+		goto out;
+	if (from->nh ? nexthop_is_multipath(from->nh) : READ_ONCE(from->fib6_nsiblings))
+		goto out;
+	if (ip6_ignore_linkdown(dst_dev_rcu(dst)))
+		goto out;
+	*cookie = rt6_get_cookie(rt);
+	*tick = (u32)jiffies;
+	keep = true;
+out:
+	rcu_read_unlock();
+	return keep;
+}
+
+/* Would a look-up, in a namespace of the same sernum, still find the route? */
+bool ipvlan_rs_route6_holds(const struct net *net, struct dst_entry *dst, u32 cookie, u32 tick)
+{
+	return ipvlan_rs_route6_settled(net, tick) && dst_check(dst, cookie);
+}
+#else
+/* Never called: without IPv6 there is no route. */
+int ipvlan_rs_ip6_local_out(struct net *net, struct sk_buff *skb, struct dst_entry *dst, bool counted)
+{
+	kfree_skb(skb);
+	return NET_XMIT_DROP;
+}
+#endif
+
+/* A pointer for each CPU, and what keeps softirqs of one CPU apart where they preempt each other. */
+struct ipvlan_rs_place {
+	void *ptr;
+	local_lock_t bh_lock;
+};
+
+/* Rust reads the pointer by the address of the whole. */
+static_assert(offsetof(struct ipvlan_rs_place, ptr) == 0);
+
+struct ipvlan_rs_place __percpu *ipvlan_rs_place_alloc(void)
+{
+	struct ipvlan_rs_place __percpu *place = alloc_percpu(struct ipvlan_rs_place);
+	int cpu;
+
+	if (place) {
+		for_each_possible_cpu(cpu)
+			local_lock_init(&per_cpu_ptr(place, cpu)->bh_lock);
+	}
+	return place;
+}
+
+void ipvlan_rs_place_free(struct ipvlan_rs_place __percpu *place)
+{
+	free_percpu(place);
+}
+
+void ipvlan_rs_place_lock(struct ipvlan_rs_place __percpu *place)
+{
+	local_lock_nested_bh(&place->bh_lock);
+}
+
+void ipvlan_rs_place_unlock(struct ipvlan_rs_place __percpu *place)
+{
+	local_unlock_nested_bh(&place->bh_lock);
+}
+
+void *ipvlan_rs_place_get(struct ipvlan_rs_place __percpu *place)
+{
+	return this_cpu_read(place->ptr);
+}
+
+void ipvlan_rs_place_set(struct ipvlan_rs_place __percpu *place, void *ptr)
+{
+	/* Who takes it away on another CPU sees what it points to. */
+	smp_store_release(this_cpu_ptr(&place->ptr), ptr);
+}
+
+void *ipvlan_rs_place_take(struct ipvlan_rs_place __percpu *place, unsigned int cpu)
+{
+	return cpu_possible(cpu) ? xchg(&per_cpu_ptr(place, cpu)->ptr, NULL) : NULL;
+}
+
+unsigned int ipvlan_rs_nr_cpus(void)
+{
+	return nr_cpu_ids;
+}
+
+void ipvlan_rs_smp_rmb(void)
+{
+	smp_rmb();
+}
 
 /* Inline without CONFIG_VLAN_8021Q. */
 int ipvlan_rs_vlan_vid_add(struct net_device *dev, __be16 proto, u16 vid)

@@ -62,8 +62,21 @@ void ipvlan_rs_percpu_add(u64 __percpu *counter, u64 value);
 /* Why a frame for many is dropped when their queue is full. */
 enum { IPVLAN_RS_DROP_BACKLOG = SKB_DROP_REASON_IPVLAN_MULTICAST_BACKLOG };
 
-unsigned int ipvlan_rs_xmit_depth_inc(void);
-void ipvlan_rs_xmit_depth_dec(void);
+int ipvlan_rs_ip_local_out(struct net *net, struct sk_buff *skb, struct dst_entry *dst, bool counted);
+int ipvlan_rs_ip6_local_out(struct net *net, struct sk_buff *skb, struct dst_entry *dst, bool counted);
+bool ipvlan_rs_route6_keep(const struct net *net, const struct dst_entry *dst, u32 *cookie, u32 *tick);
+bool ipvlan_rs_route6_holds(const struct net *net, struct dst_entry *dst, u32 cookie, u32 tick);
+
+struct ipvlan_rs_place;
+struct ipvlan_rs_place __percpu *ipvlan_rs_place_alloc(void);
+void ipvlan_rs_place_free(struct ipvlan_rs_place __percpu *place);
+void ipvlan_rs_place_lock(struct ipvlan_rs_place __percpu *place);
+void ipvlan_rs_place_unlock(struct ipvlan_rs_place __percpu *place);
+void *ipvlan_rs_place_get(struct ipvlan_rs_place __percpu *place);
+void ipvlan_rs_place_set(struct ipvlan_rs_place __percpu *place, void *ptr);
+void *ipvlan_rs_place_take(struct ipvlan_rs_place __percpu *place, unsigned int cpu);
+unsigned int ipvlan_rs_nr_cpus(void);
+void ipvlan_rs_smp_rmb(void);
 
 int ipvlan_rs_vlan_vid_add(struct net_device *dev, __be16 proto, u16 vid);
 void ipvlan_rs_vlan_vid_del(struct net_device *dev, __be16 proto, u16 vid);

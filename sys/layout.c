@@ -44,6 +44,13 @@ int main(void)
 	DEFINE(SKB_OFFSET_MAC_HEADER, offsetof(struct sk_buff, mac_header));
 	DEFINE(SKB_OFFSET_NETWORK_HEADER, offsetof(struct sk_buff, network_header));
 
+	DEFINE(NET_OFFSET_IPV4_GENID, offsetof(struct net, ipv4.rt_genid));
+#if IS_ENABLED(CONFIG_IPV6)
+	DEFINE(NET_OFFSET_IPV6_SERNUM, offsetof(struct net, ipv6.fib6_sernum));
+#else
+	DEFINE(NET_OFFSET_IPV6_SERNUM, offsetof(struct net, ipv4.rt_genid));
+#endif
+
 	SIZE(net_device);
 	FIELD(net_device, netdev_ops);
 	FIELD(net_device, header_ops);
@@ -93,8 +100,12 @@ int main(void)
 	SIZE(flowi6);
 	SIZE(dst_entry);
 	FIELD(dst_entry, error);
+	FIELD(dst_entry, obsolete);
+	FIELD(dst_entry, expires);
+	FIELD(dst_entry, rt_uncached_list);
 	SIZE(rtable);
 	FIELD(rtable, rt_type);
+	FIELD(rtable, rt_genid);
 	SIZE(inet6_skb_parm);
 	FIELD(inet6_skb_parm, iif);
 	SIZE(l3mdev_ops);

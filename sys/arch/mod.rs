@@ -22,6 +22,27 @@ pub unsafe fn percpu_count(pair: *mut u64, value: u64) {
     }
 }
 
+/// Reads this CPU's instance of the pointer `place`.
+///
+/// # Safety
+///
+/// `place` is a per-CPU pointer to a pointer, or to what begins with one, that is alive.
+#[inline(always)]
+pub unsafe fn percpu_pointer(place: *mut *mut ::core::ffi::c_void) -> *mut ::core::ffi::c_void {
+    #[cfg(all(CONFIG_X86_64, not(CONFIG_UML)))]
+    // SAFETY: As in `percpu_add`; this reads.
+    unsafe {
+        let value;
+        ::core::arch::asm!("movq %gs:({p}), {v}", v = out(reg) value, p = in(reg) place, options(att_syntax, nostack, readonly, preserves_flags));
+        value
+    }
+    #[cfg(not(all(CONFIG_X86_64, not(CONFIG_UML))))]
+    // SAFETY: As above; the helper is this_cpu_read().
+    unsafe {
+        super::ipvlan_rs_place_get(place.cast())
+    }
+}
+
 /// Adds `value` to this CPU's instance of the counter `counter`.
 ///
 /// One instruction on x86-64: no other CPU writes there, and an interrupt comes before or after it. UML sets

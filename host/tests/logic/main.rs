@@ -13,4 +13,5 @@ mod model;
 mod mtu;
 mod numbers;
 mod packets;
+mod routes;
 mod world;

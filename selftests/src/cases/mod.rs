@@ -37,6 +37,7 @@ mod routed;
 mod scrub;
 mod shared;
 mod slaac;
+mod stale;
 mod state;
 mod stream;
 mod unload;
@@ -69,6 +70,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         l2::CASES,
         l3::CASES,
         l3s::CASES,
+        stale::CASES,
         pmtu::CASES,
         neighbour::CASES,
         question::CASES,

@@ -8,6 +8,7 @@
 mod addr;
 mod link;
 mod monitor;
+pub mod nexthop;
 pub mod nft;
 mod route;
 mod tc;

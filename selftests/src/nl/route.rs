@@ -94,6 +94,19 @@ impl Nl {
         }
     }
 
+    /// All packets use `table`, if it has a route for them, before they use the main table.
+    pub fn add_rule(&self, v4: bool, table: u32) -> Result<()> {
+        let mut m = RuleMessage::default();
+        m.header.family = if v4 {
+            AddressFamily::Inet
+        } else {
+            AddressFamily::Inet6
+        };
+        m.header.action = RuleAction::ToTable;
+        m.attributes.push(RuleAttribute::Table(table));
+        granted(self.create(RouteNetlinkMessage::NewRule(m))?).context("rule")
+    }
+
     /// Packets with `mark` use `table`.
     pub fn add_mark_rule(&self, v4: bool, mark: u32, table: u32) -> Result<()> {
         let mut m = RuleMessage::default();

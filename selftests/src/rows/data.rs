@@ -256,7 +256,17 @@ pub const ROWS: &[(&str, Row)] = &[
     ),
     (
         "route cost",
-        Skipped("a cost, not a behaviour: for the benchmarks"),
+        Cases(&[
+            "stale.rule_added",
+            "stale.route_in_an_earlier_table",
+            "stale.more_specific_route",
+            "stale.mark",
+            "stale.service",
+            "stale.mtu_learnt_and_expired",
+            "stale.device_down",
+            "stale.namespace_move",
+            "stale.next_hop_replaced",
+        ]),
     ),
     (
         "tagged frames",
