@@ -8,4 +8,7 @@
 #[path = "../logic/mod.rs"]
 pub mod logic;
 
+/// Pure, as `logic/` is, but of `net/`, which knows nothing of that.
+#[path = "../net/route_key.rs"]
+pub mod route_key;
 pub mod sync;

@@ -30,5 +30,4 @@ pub mod filter;
 pub mod frame;
 pub mod mtu;
 pub mod numbers;
-pub mod routes;
 pub mod verdict;

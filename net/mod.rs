@@ -29,6 +29,7 @@ pub(crate) mod route;
 pub(crate) mod route4;
 pub(crate) mod route6;
 pub(crate) mod route_cache;
+mod route_key;
 pub(crate) mod rtnl;
 pub(crate) mod rx_handler;
 pub(crate) mod skbuff;

@@ -10,6 +10,10 @@ use super::{
         IpHeader,
         Route, //
     },
+    route_key::{
+        Key4,
+        DSCP_MASK, //
+    },
     skbuff::Skb,
     softirq::Softirq,
     view::{
@@ -17,13 +21,7 @@ use super::{
         SkbView, //
     }, //
 };
-use crate::{
-    logic::routes::{
-        Key4,
-        DSCP_MASK, //
-    },
-    sys, //
-};
+use crate::sys;
 use core::ptr::{
     self,
     NonNull, //

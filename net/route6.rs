@@ -13,14 +13,12 @@ use super::{
         IpHeader,
         Route, //
     },
+    route_key::Key6,
     skbuff::Skb,
     softirq::Softirq,
     view::SkbView, //
 };
-use crate::{
-    logic::routes::Key6,
-    sys, //
-};
+use crate::sys;
 use core::ptr::NonNull;
 use kernel::prelude::*;
 

@@ -7,7 +7,7 @@
 //! A packet takes a remembered route only if a look-up, made at that moment, would end in the same. A look-up is a
 //! function of
 //!
-//! 1. the packet: the whole of what it reads is the key ([`crate::logic::routes`]), and keys are compared whole;
+//! 1. the packet: the whole of what it reads is the key ([`route_key`](super::route_key)), and keys are compared whole;
 //! 2. the device that is asked from: a cache belongs to one, whoever owns both purges it when that changes namespaces;
 //! 3. the namespace's rules, routes, next hops, addresses and devices: each change moves the namespace's generation
 //!    (`rt_genid`; for IPv6 `fib6_sernum`, which also moves for a route in a table that is asked earlier). It is read
@@ -103,12 +103,14 @@ impl<H: IpHeader> Table<H> {
     fn new() -> Result<Self, AllocError> {
         let mut slots = KVec::with_capacity(Self::SLOTS, GFP_ATOMIC | __GFP_NOWARN)?;
         for _ in 0..Self::SLOTS {
+            // INVARIANT: A null pointer.
             let empty = Slot {
                 key: Cell::new(H::Key::default()),
                 seal: Cell::new(H::Seal::default()),
                 dst: Cell::new(ptr::null_mut()),
             };
-            slots.push(empty, GFP_ATOMIC | __GFP_NOWARN)?;
+            // There is room for all.
+            slots.push_within_capacity(empty).map_err(|_| AllocError)?;
         }
         Ok(Self {
             space: Cell::new(0),

@@ -43,7 +43,7 @@ OTHER = (
 # (regular expression of the caller, where to).
 POINTERS = (
     (r"^ipvlan_rs_dev_hard_header$", "the master's header_ops"),
-    (r"^ipvlan_rs_(mtu_exceeded|report_frag_needed|report_too_big)$", "the operations of a route"),
+    (r"^ipvlan_rs_(mtu_exceeded|report_frag_needed|report_too_big|route6_holds)$", "the operations of a route"),
 )
 
 SYMBOL = re.compile(r"^([0-9a-f]{16}) .{7} (\S+)\s+[0-9a-f]{16} (?:\.hidden )?(\S+)$")

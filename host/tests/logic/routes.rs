@@ -2,7 +2,7 @@
 
 //! Keys of remembered routes: they differ in whatever a look-up reads, and in nothing else.
 
-use ipvlan_rs_host::logic::routes::{Key4, Key6};
+use ipvlan_rs_host::route_key::{Key4, Key6};
 use std::collections::HashSet;
 
 const SOURCE4: u32 = u32::from_be_bytes([10, 2, 0, 11]).to_be();

@@ -5,6 +5,8 @@
 //! Two packets with one key, looked up at one time, get one route. What a look-up reads besides (the
 //! tables, the rules, the device it asks from) is not here: who remembers a route sees to that.
 
+// Also a module of the host crate, for its tests, which says `pub`.
+#![allow(unreachable_pub)]
 #![forbid(unsafe_code)]
 
 /// What an IPv4 look-up reads of a packet: its addresses, the service it asks for (DSCP), and its
