@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One question on the wire for one of many slaves: what answering it takes, and how many see it.
 
-use super::group::{arrived, patience, rest, settled};
-use super::net::{inside, Net, Peer, L2};
+use super::group::{patience, rest};
+use super::net::{counted, inside, Net, Peer, L2};
 use super::Bench;
 use crate::frames::{arp, group_mac, solicit, solicited_node, Mac};
+use crate::netns::Netns;
+use crate::nl::{granted, AddrSpec};
 use crate::packet::Tap;
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
+use nix::sys::resource::{setrlimit, Resource};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const ASKER: Mac = [2, 0, 0, 0, 0, 9];
@@ -26,55 +29,88 @@ fn question(six: bool, n: u32) -> Vec<u8> {
     }
 }
 
+/// Slaves as containers have them, each in a namespace of its own: where several share one, all of them may answer for each
+/// other, and so must see the question.
+struct Tenants {
+    net: Net,
+    spaces: Vec<Netns>,
+    wire: Tap,
+}
+
+impl Tenants {
+    fn new(peer: Peer, six: bool, slaves: u32) -> Result<Tenants> {
+        // The master is one end of a cable; what is sent into the other arrives there.
+        let net = Net::wired(peer, L2, six)?;
+        let mut spaces = Vec::new();
+        for n in 0..slaves {
+            let ns = Netns::new()?;
+            if !six {
+                ns.sysctl("ipv6/conf/default/disable_ipv6", "1")?;
+            }
+            net.create(&ns, "s0")?;
+            let index = ns.nl().link("s0")?.index;
+            ns.nl().up(index)?;
+            let spec = AddrSpec::new(index, inside(six, n), if six { 128 } else { 32 });
+            granted(ns.nl().try_add_addr(&spec)?)?;
+            spaces.push(ns);
+        }
+        let (ns, index) = net.cable.clone().context("a wired network has a cable")?;
+        let wire = Tap::new(&ns, index)?;
+        Ok(Tenants { net, spaces, wire })
+    }
+
+    /// Frames that all slaves together have received.
+    fn seen(&self) -> Result<u64> {
+        self.spaces.iter().map(|ns| counted(ns, false)).sum()
+    }
+}
+
 /// An ARP request, and a neighbour solicitation, for one of many slaves.
 pub fn neighbours(b: &mut Bench<'_>) -> Result<()> {
     let slaves: u32 = if b.full() { 1000 } else { 100 };
+    // Two open files for each namespace.
+    setrlimit(Resource::RLIMIT_NOFILE, 16384, 16384).context("more open files")?;
     for (row, six) in [("arp request", false), ("neighbour solicitation", true)] {
         if !b.wants(row) {
             continue;
         }
         let mut nets = Vec::new();
         for peer in [Peer::Ipvlan, Peer::IpvlanRs, Peer::Macvlan] {
-            // The master is one end of a cable; what is sent into the other arrives there.
-            let mut net = Net::wired(peer, L2, six)?;
-            for n in 0..slaves {
-                net.grow()?;
-                net.address_of(six, n)?;
-            }
-            let (ns, index) = net.cable.clone().expect("a wired network has one");
-            nets.push((Tap::new(&ns, index)?, net));
+            nets.push(Tenants::new(peer, six, slaves).context(peer.name())?);
         }
         rest();
         let asked: u32 = 100;
         let mut costs = vec![Vec::new(); nets.len()];
         let mut seen = vec![Vec::new(); nets.len()];
         for round in 0..=b.rounds as u32 {
-            for (n, (tap, net)) in nets.iter().enumerate() {
-                tap.drain()?;
-                let before = settled(net)?;
-                let work = b.meter.of(true, patience((asked * slaves).into()), || {
+            for (n, tenants) in nets.iter().enumerate() {
+                tenants.wire.drain()?;
+                let before = tenants.seen()?;
+                let wait = patience((asked * slaves).into());
+                let work = b.meter.of(true, wait, || {
                     for k in 0..asked {
-                        tap.send(&question(six, (round * asked + k) % slaves))?;
+                        let frame = question(six, (round * asked + k) % slaves);
+                        tenants.wire.send(&frame)?;
                     }
                     Ok(())
                 })?;
-                let copies = arrived(net, before).context(row)?;
+                let copies = tenants.seen()? - before;
+                let name = tenants.net.peer.name();
+                ensure!(
+                    copies >= asked.into(),
+                    "{name}: {asked} questions, {copies} seen"
+                );
                 if round > 0 {
                     costs[n].push(work / f64::from(asked));
                     seen[n].push(copies as f64 / f64::from(asked));
                 }
             }
         }
-        for (n, (_, net)) in nets.iter().enumerate() {
-            let name = net.peer.name();
+        for (n, tenants) in nets.iter().enumerate() {
+            let name = tenants.net.peer.name();
             b.report(row, slaves.into(), name, "per request", &costs[n]);
-            b.report(
-                &format!("{row}: slaves that see it"),
-                slaves.into(),
-                name,
-                "copies",
-                &seen[n],
-            );
+            let witnesses = format!("{row}: slaves that see it");
+            b.report(&witnesses, slaves.into(), name, "copies", &seen[n]);
         }
     }
     Ok(())

@@ -193,13 +193,8 @@ impl Net {
 
     /// The `n`th address of all goes to the slaves in turn.
     pub fn address(&self, n: u32) -> Result<()> {
-        self.address_of(false, n)
-    }
-
-    /// As above, of either family.
-    pub fn address_of(&self, six: bool, n: u32) -> Result<()> {
         let slave = &self.slaves[n as usize % self.slaves.len()];
-        let spec = AddrSpec::new(slave.index, inside(six, n), if six { 128 } else { 32 });
+        let spec = AddrSpec::new(slave.index, inside(false, n), 32);
         granted(self.inside.nl().try_add_addr(&spec)?)
     }
 

@@ -97,7 +97,6 @@ impl Pktgen {
                 fs::write(format!("{DIR}/{file}"), line)
                     .with_context(|| format!("pktgen {file}: {line}"))
             };
-            put("kpktgend_0", "rem_device_all")?;
             put("kpktgend_0", &format!("add_device {device}"))?;
             for line in &commands {
                 put(device, line)?;
@@ -113,6 +112,10 @@ impl Pktgen {
                 std::thread::sleep(Duration::from_millis(50));
             }
             put("kpktgend_0", "rem_device_all")?;
+            // The thread does so when it looks next: not after the next one was added.
+            while fs::exists(format!("{DIR}/{device}"))? {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             Ok((text, work))
         })?;
         let (busy, sent) = result(&text)
