@@ -145,13 +145,17 @@ impl<K: Key> Family<K> {
     /// Has memory ready for one address: who asks now may be refused, who gets it later may not. Process context; may
     /// sleep.
     ///
+    /// An address that another slave makes by itself in between, when there is no memory either, may take it.
+    ///
     /// # Errors
     ///
     /// [`AllocError`] when there is no memory.
     pub(crate) fn prepare(&self) -> Result<(), AllocError> {
         if self.reserve.lock().is_none() {
-            let space = RcuSpace::new(GFP_KERNEL_ACCOUNT)?;
-            *self.reserve.lock() = Some(space);
+            let space = RcuSpace::new(GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
+            // If somebody else was faster, that one goes, without the lock.
+            let other = self.reserve.lock().replace(space);
+            drop(other);
         }
         self.table.prepare()
     }

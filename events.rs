@@ -198,11 +198,6 @@ impl FamilyOf for V6 {
 fn validate<K: FamilyOf>(key: K, slave: &Slave, dev: &NetDevice, extack: ExtAck<'_>) -> Answer {
     let port = slave.port();
     let family = K::family(&port.addresses);
-    // Before the read-side section: this may sleep. Once the address is granted nobody asks whether there is memory.
-    if family.prepare().is_err() {
-        extack.set(c"No memory to steer the address");
-        return Answer::Error(ENOMEM);
-    }
     let rcu = RcuRead::lock();
     match family.owner(key, &rcu) {
         // The same address with another prefix is none more.
@@ -230,6 +225,12 @@ fn validate<K: FamilyOf>(key: K, slave: &Slave, dev: &NetDevice, extack: ExtAck<
             c"Address (or peer) belongs to the master: use another, or load with master_addr=1",
         );
         return Answer::Error(eaddrinuse());
+    }
+    // This may sleep. Once the address is granted nobody asks whether there is memory.
+    drop(rcu);
+    if family.prepare().is_err() {
+        extack.set(c"No memory to steer the address");
+        return Answer::Error(ENOMEM);
     }
     Answer::Ok
 }
@@ -303,7 +304,7 @@ fn went<K: FamilyOf>(key: K, slave: &Slave) {
 
 /// For memory that is allocated in softirq and still charged to a tenant's cgroup, where there is one.
 fn atomic_accounted() -> Flags {
-    GFP_ATOMIC | (GFP_KERNEL_ACCOUNT & !GFP_KERNEL)
+    GFP_ATOMIC | __GFP_NOWARN | (GFP_KERNEL_ACCOUNT & !GFP_KERNEL)
 }
 
 /// An address, for messages.
@@ -346,7 +347,7 @@ impl Listener<Addresses4> for Events {
         let key = V4::from_be(event.local);
         if let Some(slave) = event.dev.driver::<Ipvlan>() {
             if event.up {
-                came(key, event.dev, GFP_KERNEL_ACCOUNT);
+                came(key, event.dev, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
             } else if !event.dev.keeps_address4(event.local) {
                 // One address may be there several times, with different prefixes.
                 went(key, slave);

@@ -205,7 +205,8 @@ pub struct RcuBox<T: Send + Sync + 'static> {
 /// Memory for an [`RcuBox`] to come, so that who must not fail later can fail now.
 pub struct RcuSpace<T: Send + Sync + 'static>(KBox<MaybeUninit<RcuBoxInner<T>>>);
 
-// SAFETY: There is nothing in it yet, and the memory is anybody's.
+// SAFETY: It owns uninitialised memory only, which any CPU may fill or free; the raw pointers of the head to come say
+// nothing yet.
 unsafe impl<T: Send + Sync> Send for RcuSpace<T> {}
 
 impl<T: Send + Sync> RcuSpace<T> {
@@ -315,6 +316,6 @@ unsafe extern "C" fn drop_after_grace_period<T>(head: *mut bindings::callback_he
     // SAFETY: By the safety requirements `head` is the field of a live `RcuBoxInner<T>`.
     let inner = unsafe { container_of!(Opaque::cast_from(head), RcuBoxInner<T>, head) };
 
-    // SAFETY: The allocation came from `KBox::into_raw` in `RcuBox::new`, and `RcuBox::drop` passed its ownership on.
+    // SAFETY: The allocation came from `KBox::into_raw` in `RcuSpace::fill`, and `RcuBox::drop` passed its ownership on.
     drop(unsafe { KBox::from_raw(inner.cast_mut()) });
 }

@@ -208,8 +208,9 @@ impl<E: Entry> Table<E> {
     pub fn prepare(&self) -> Result<(), AllocError> {
         if self.state.lock().spare.is_none() {
             let line = OwnedLine::new(platform::sleeping())?;
-            // If somebody else was faster, that one goes.
-            self.state.lock().spare = Some(line);
+            // If somebody else was faster, that one goes, without the lock.
+            let other = self.state.lock().spare.replace(line);
+            drop(other);
         }
         Ok(())
     }
