@@ -46,7 +46,7 @@ pub(crate) struct Seal6 {
     generation: u32,
     /// The route's cookie, for `dst_check()`.
     cookie: u32,
-    /// The clock tick, which counts where the namespace does not forward.
+    /// The clock tick that it is good for, 0 where that does not matter.
     tick: u32,
 }
 

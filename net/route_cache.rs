@@ -21,7 +21,14 @@
 //!    nothing (`fib_select_path()`); in IPv6 a route with siblings or a group of next hops is not kept;
 //! 6. in IPv6, on a host that does not forward, whether neighbours answer (RFC 4861, 6.3.6): nothing announces that, so
 //!    such a route is kept for the rest of the clock tick, in which a look-up could have come before just as well. A
-//!    route with a lifetime of its own, and one over a device whose carrier decides, is not kept.
+//!    route with a lifetime of its own, and one over a device whose carrier decides, is not kept; nor is any where there
+//!    are rules of one's own: a route of an earlier table that had passed the look-up on is deleted without moving the
+//!    sernum (`fib6_del_route()`).
+//!
+//! Known not to be noticed until the generation moves for another reason: the master's new name or group, where a rule
+//! asks for these; `ignore_routes_with_linkdown` set later; the preference or lifetime of a competing route that a
+//! router advertises to a host that forwards (`accept_ra=2`); for a grace period, a member of a group of next hops that
+//! is replaced.
 //!
 //! # Contexts
 //!

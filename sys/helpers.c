@@ -271,15 +271,16 @@ int ipvlan_rs_ip6_local_out(struct net *net, struct sk_buff *skb, struct dst_ent
 	return ipvlan_rs_local_out(net, skb, dst, counted, ip6_local_out);
 }
 
-/* Is whether neighbours answer no matter to look-ups now (@tick none), or has the clock not moved on since? */
-static bool ipvlan_rs_route6_settled(const struct net *net, u32 tick)
+/* Is whether neighbours answer no matter to look-ups now? */
+static bool ipvlan_rs_route6_settled(const struct net *net)
 {
-	return READ_ONCE(net->ipv6.devconf_all->forwarding) || (u32)jiffies == tick;
+	return READ_ONCE(net->ipv6.devconf_all->forwarding);
 }
 
 /*
  * May a route that was just looked up be kept? Not one of several paths or with a lifetime, nor one that is no copy
- * for this CPU (an exception, an error, a route for one packet), nor where the carrier decides.
+ * for this CPU (an exception, an error, a route for one packet), nor where the carrier decides. @tick is 0 if it is
+ * settled, else the clock tick that it is kept for.
  */
 bool ipvlan_rs_route6_keep(const struct net *net, const struct dst_entry *dst, u32 *cookie, u32 *tick)
 {
@@ -287,6 +288,12 @@ bool ipvlan_rs_route6_keep(const struct net *net, const struct dst_entry *dst, u
 	const struct fib6_info *from;
 	bool keep = false;
 
+	/*
+	 * A route that is deleted moves no sernum (fib6_del_route()), which matters where tables are asked before the one
+	 * that answered: a throw route, or one that a rule suppresses.
+	 */
+	if (fib6_has_custom_rules(net))
+		return false;
 	rcu_read_lock();
 	from = rcu_dereference(rt->from);
 	if (!from || !(rt->rt6i_flags & RTF_PCPU) || dst->rt_uncached_list || dst->expires)
@@ -298,7 +305,7 @@ bool ipvlan_rs_route6_keep(const struct net *net, const struct dst_entry *dst, u
 	if (ip6_ignore_linkdown(dst_dev_rcu(dst)))
 		goto out;
 	*cookie = rt6_get_cookie(rt);
-	*tick = (u32)jiffies;
+	*tick = ipvlan_rs_route6_settled(net) ? 0 : (u32)jiffies;
 	keep = true;
 out:
 	rcu_read_unlock();
@@ -308,7 +315,7 @@ out:
 /* Would a look-up, in a namespace of the same sernum, still find the route? */
 bool ipvlan_rs_route6_holds(const struct net *net, struct dst_entry *dst, u32 cookie, u32 tick)
 {
-	return ipvlan_rs_route6_settled(net, tick) && dst_check(dst, cookie);
+	return (tick ? (u32)jiffies == tick : ipvlan_rs_route6_settled(net)) && dst_check(dst, cookie);
 }
 #else
 /* Never called: without IPv6 there is no route. */

@@ -18,6 +18,7 @@ cases! {
     "stale", Suite::Both;
     rule_added: EACH, V46;
     route_in_an_earlier_table: EACH, V46;
+    route_gone_from_an_earlier_table: EACH, V46;
     more_specific_route: EACH, V46;
     mark: EACH, V46;
     service: EACH, V46;
@@ -181,6 +182,18 @@ async fn route_in_an_earlier_table(cx: Cx) -> Result<()> {
     path.all(OLD, "before the route").await?;
     path.route((EARLIER, 2))?;
     path.all(NEW, "after the route").await
+}
+
+/// A route that led on to the next table: in IPv6 no number moves when it goes.
+async fn route_gone_from_an_earlier_table(cx: Cx) -> Result<()> {
+    let path = Path::new(cx)?;
+    let nl = path.lan.host.nl();
+    nl.add_rule(!cx.far_is_v6(), EARLIER)?;
+    path.route((EARLIER, 2))?;
+    nl.add_route_in(EARLIER, far(cx), cx.host_prefix(), Via::Throw)?;
+    path.all(OLD, "before it goes").await?;
+    nl.del_route_in(EARLIER, far(cx), cx.host_prefix())?;
+    path.all(NEW, "after it went").await
 }
 
 async fn more_specific_route(cx: Cx) -> Result<()> {

@@ -23,6 +23,8 @@ pub enum Via {
     Gateway(IpAddr),
     /// `prohibit`.
     Prohibit,
+    /// A table that is asked later decides.
+    Throw,
 }
 
 impl Nl {
@@ -58,6 +60,7 @@ impl Nl {
             }
             Via::Gateway(gateway) => b.gateway(gateway)?,
             Via::Prohibit => b.kind(RouteType::Prohibit),
+            Via::Throw => b.kind(RouteType::Throw),
         };
         let mut message: RouteMessage = b.build();
         message
@@ -68,6 +71,18 @@ impl Nl {
             NLM_F_CREATE | NLM_F_EXCL,
         )?)
         .with_context(|| format!("route {to}/{prefix} {via:?}"))
+    }
+
+    /// Deletes a route of a table.
+    pub fn del_route_in(&self, table: u32, to: IpAddr, prefix: u8) -> Result<()> {
+        let message: RouteMessage = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(to, prefix)?
+            .table_id(table)
+            .kind(RouteType::Unspec)
+            .scope(RouteScope::NoWhere)
+            .build();
+        granted(self.request(RouteNetlinkMessage::DelRoute(message), 0)?)
+            .with_context(|| format!("deleting route {to}/{prefix}"))
     }
 
     pub fn add_route(&self, to: IpAddr, prefix: u8, via: Via) -> Result<()> {
