@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""How much stack the module takes for a packet.
+"""How much stack the module takes for a packet, and that packets for one receiver take no lock.
 
 Reads what `objdump -t`, `objdump -r` and `objdump -dr --no-show-raw-insn` say of the linked
 object, one after the other, from standard input. Whatever the kernel can call is a function
@@ -8,9 +8,11 @@ whose address is taken; those that it calls for packets are named here, and all 
 the module that they call, directly, are the packet path. A frame is what a function pushes
 and subtracts from the stack pointer, and its return address.
 
-Prints one KTAP result. It fails if a frame of the packet path is larger than LIMIT, if its
-size is not known (a variable one), if a function there calls through a pointer, or if one
-that the kernel can call is in none of the lists below.
+Prints two KTAP results. The first fails if a frame of the packet path is larger than LIMIT, if
+its size is not known (a variable one), if a function there calls through a pointer, or if one
+that the kernel can call is in none of the lists below. The second fails if there is a locked
+instruction on the path, or a call of one of the kernel's that is one, apart from what only
+frames for many receivers reach (MANY).
 """
 
 import re
@@ -46,6 +48,13 @@ POINTERS = (
     (r"^ipvlan_rs_(mtu_exceeded|report_frag_needed|report_too_big|route6_holds)$", "the operations of a route"),
 )
 
+# Where frames for many receivers part from the others: they wait in a queue, which has a lock.
+MANY = re.compile(r"9multicast.*(distribute_sent|distribute_received)$")
+# An exchange with memory is locked without saying so.
+LOCKED = re.compile(r"lock\b|xchg\s.*\(")
+# The kernel's: on x86 these are such an instruction or more. Reading and setting are none.
+LOCKED_CALL = re.compile(r"rust_helper_(atomic\w*_(fetch|add|sub|inc|dec|xchg|cmpxchg)|refcount_(inc|dec|add|sub)|spin_lock)|^_raw_\w*lock|^refcount_|^mutex_lock")
+
 SYMBOL = re.compile(r"^([0-9a-f]{16}) .{7} (\S+)\s+[0-9a-f]{16} (?:\.hidden )?(\S+)$")
 FUNCTION = re.compile(r"^([0-9a-f]{16}) <(.+)>:$")
 RELOCATIONS = re.compile(r"^RELOCATION RECORDS FOR \[(.+)\]:$")
@@ -57,6 +66,7 @@ NO_CALLS = re.compile(r"debug|mcount|patchable|orc|BTF|sites|altinstr|bug_table|
 class Function:
     def __init__(self, name):
         self.name, self.frame, self.calls, self.pointer, self.variable = name, 8, set(), False, False
+        self.locked = False
 
 
 def read(lines):
@@ -99,6 +109,7 @@ def read(lines):
 
 
 def instruction(current, text):
+    current.locked = current.locked or bool(LOCKED.match(text))
     if re.match(r"push\b", text):
         current.frame += 8
     elif match := re.match(r"(sub|add)\s+\$0x([0-9a-f]+),%rsp", text):
@@ -124,6 +135,32 @@ def deepest(functions, name, above=()):
     return depth + here.frame, (name,) + chain
 
 
+def reached(functions, roots, apart=None):
+    """The functions of the module that these call, and so on, without those that match `apart`."""
+    path, left = set(), list(roots)
+    while left:
+        name = left.pop()
+        if name in path or name not in functions or (apart and apart.search(name)):
+            continue
+        path.add(name)
+        left.extend(functions[name].calls)
+    return path
+
+
+def locks(functions, taken):
+    """What is locked on the way of a packet for one receiver."""
+    roots = [n for n in taken if any(re.search(p, n) for p, _ in PACKET)]
+    for name in sorted(reached(functions, roots, MANY)):
+        if functions[name].locked:
+            yield f"a locked instruction: {name}"
+        for call in sorted(functions[name].calls):
+            if LOCKED_CALL.search(call):
+                yield f"{name} calls {call}"
+    # A name that changed would set everything apart, or nothing.
+    if not any(MANY.search(n) for n in functions):
+        yield f"no function is what frames for many receivers part at: {MANY.pattern}"
+
+
 def judge(functions, taken):
     """What is wrong, and the figures."""
     roots = [n for n in taken if any(re.search(p, n) for p, _ in PACKET)]
@@ -133,13 +170,7 @@ def judge(functions, taken):
     for pattern, what in PACKET:
         if not any(re.search(pattern, n) for n in taken):
             yield f"no function is {what}: {pattern}"
-    path, left = set(), list(roots)
-    while left:
-        name = left.pop()
-        if name in path or name not in functions:
-            continue
-        path.add(name)
-        left.extend(functions[name].calls)
+    path = reached(functions, roots)
     for name in sorted(path):
         f = functions[name]
         if f.frame > LIMIT:
@@ -161,7 +192,11 @@ def main():
     for line in wrong[:200]:
         print(f"# {line}")
     print(f"{'not ok' if wrong else 'ok'} - no stack frame of the packet path is larger than {LIMIT} bytes")
-    return bool(wrong)
+    locked = list(locks(functions, taken))
+    for line in locked[:200]:
+        print(f"# {line}")
+    print(f"{'not ok' if locked else 'ok'} - a packet for one receiver meets no locked instruction")
+    return bool(wrong or locked)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,14 @@ def code(name, address, body):
     return f"{address:016x} <{name}>:\n" + "".join(f"{line}\n" for line in body) + "\n"
 
 
-def obj(xmit, helper, entries=None, first=""):
+def obj(xmit, helper, entries=None, first="", last=("       0:\tlock incl (%rdi)", "       3:\tret")):
     """objdump's three listings of an object whose start_xmit and what it calls have these bodies."""
     entries = ENTRIES if entries is None else entries
-    names = entries + ["helper"]
+    names = entries + ["helper", "9multicast15distribute_sent"]
     symbols = "".join(f"{n * 64:016x} g     F .text\t0000000000000010 {name}\n" for n, name in enumerate(names))
     places = "".join(f"{n * 8:016x} R_X86_64_64       .text+0x{n * 64:016x}\n" for n, _ in enumerate(entries))
     text = "".join(
-        code(name, n * 64, xmit if "start_xmit" in name else helper if name == "helper" else ["       0:\tret"])
+        code(name, n * 64, xmit if "start_xmit" in name else helper if name == "helper" else last if "sent" in name else ["       0:\tret"])
         for n, name in enumerate(names)
     )
     relocations = f"RELOCATION RECORDS FOR [.data]:\nOFFSET TYPE VALUE\n{places}\n"
@@ -52,6 +52,14 @@ OBJECTS = [
     (obj(GOOD, ["       0:\tcall   5 <helper+0x5>", "\t\t\t1: R_X86_64_PLT32\t__x86_indirect_thunk_rax-0x4"]), "through a pointer: helper"),
     (obj(GOOD, SMALL, [*ENTRIES, "3net3ops9new_thing"]), "in none of the lists of scripts/stack.py: 3net3ops9new_thing"),
     (obj(GOOD, SMALL, ENTRIES[1:]), "no function is ndo_start_xmit"),
+    (obj(["       0:\tcall   5 <x+0x5>", "\t\t\t1: R_X86_64_PLT32\t9multicast15distribute_sent-0x4"], SMALL), None),
+    (obj(GOOD, ["       0:\txchg   %ax,%ax"]), None),
+    (obj(GOOD, ["       0:\txchg   %rax,(%rdi)"]), "a locked instruction: helper"),
+    (obj(GOOD, ["       0:\tlock cmpxchg %rdx,(%rdi)"]), "a locked instruction: helper"),
+    (obj(GOOD, ["       0:\tcall   5 <x+0x5>", "\t\t\t1: R_X86_64_PLT32\trust_helper_atomic_fetch_add_relaxed-0x4"]), "helper calls rust_helper_atomic_fetch_add"),
+    (obj(GOOD, ["       0:\tcall   5 <x+0x5>", "\t\t\t1: R_X86_64_PLT32\trust_helper_atomic64_read-0x4"]), None),
+    (obj(GOOD, ["       0:\tcall   5 <x+0x5>", "\t\t\t1: R_X86_64_PLT32\t_raw_spin_lock_bh-0x4"]), "helper calls _raw_spin_lock_bh"),
+    (obj(GOOD, SMALL).replace("distribute_sent", "spread"), "frames for many receivers part at"),
     ("", "no function at all"),
 ]
 
