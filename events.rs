@@ -94,6 +94,8 @@ impl Listener<Devices> for Events {
             DeviceEventKind::ChangeMtu => {
                 port.for_each_slave(rtnl, |slave| follow_mtu(slave, master.mtu(), rtnl));
             }
+            // Rules ask for names, and their change of mind is no change of routes.
+            DeviceEventKind::ChangeName => port.routes.purge(),
             DeviceEventKind::PreChangeAddress(address) => {
                 let mut veto = None;
                 port.for_each_slave(rtnl, |slave| {

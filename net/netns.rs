@@ -45,18 +45,6 @@ impl Net {
         }
     }
 
-    /// The number of the last change that IPv6 look-ups depend on (`rt_genid_ipv6()`).
-    #[inline(always)]
-    pub(super) fn route_generation6(&self) -> u32 {
-        // SAFETY: As above; without IPv6 the two are one.
-        unsafe {
-            let net = self.as_ptr().cast::<u8>();
-            net.add(sys::NET_OFFSET_IPV6_SERNUM)
-                .cast::<u32>()
-                .read_volatile()
-        }
-    }
-
     /// A number that no other namespace has while this one lives. Not 0.
     #[inline]
     pub(crate) fn id(&self) -> usize {

@@ -177,6 +177,8 @@ pub(crate) enum DeviceEventKind {
     FeatureChange,
     /// Its MTU changed.
     ChangeMtu,
+    /// Its name changed.
+    ChangeName,
     /// Its address is about to change, to this.
     PreChangeAddress(Mac),
     /// Its link-layer type is about to change.
@@ -198,6 +200,7 @@ impl DeviceEventKind {
             sys::netdev_cmd_NETDEV_UNREGISTER => Self::Unregister,
             sys::netdev_cmd_NETDEV_FEAT_CHANGE => Self::FeatureChange,
             sys::netdev_cmd_NETDEV_CHANGEMTU => Self::ChangeMtu,
+            sys::netdev_cmd_NETDEV_CHANGENAME => Self::ChangeName,
             sys::netdev_cmd_NETDEV_CHANGEADDR => Self::Relayed(Relay::ChangeAddress),
             sys::netdev_cmd_NETDEV_PRE_CHANGEADDR => {
                 let info = info.cast::<sys::netdev_notifier_pre_changeaddr_info>();

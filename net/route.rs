@@ -12,18 +12,25 @@ use super::{
 };
 use crate::sys;
 use core::{
+    cell::Cell,
     marker::PhantomData,
     mem::ManuallyDrop,
     ptr::NonNull, //
 };
-use kernel::bindings;
+use kernel::{
+    bindings,
+    prelude::Zeroable, //
+};
 
 /// What of an IP header a packet's way depends on, and what its version makes of it.
 pub(crate) trait IpHeader: Copy + 'static {
     /// All that a look-up reads of a packet.
-    type Key: Copy + Eq + Default;
+    type Key: Copy + Eq;
     /// What must stay as it was, for a route that is remembered to be what a look-up would find.
-    type Seal: Copy + Default;
+    type Seal: Copy + Zeroable;
+
+    /// A key that no packet has.
+    const NO_KEY: Self::Key;
 
     /// Reads the header that a packet's data begins with; `None` if it is not linear.
     fn of(skb: &Skb) -> Option<Self>;
@@ -31,29 +38,39 @@ pub(crate) trait IpHeader: Copy + 'static {
     /// The key, for a packet with this header and mark.
     fn key(&self, mark: u32) -> Self::Key;
 
-    /// A number below `limit`, to find a key by.
-    fn index(key: Self::Key, limit: u32) -> u32;
+    /// A number to find a key by.
+    fn hash(key: Self::Key) -> u32;
 
-    /// The number of the last change in a namespace that look-ups depend on.
-    fn generation(net: &Net) -> u32;
+    /// Whether there is anything to look into. Does not change.
+    ///
+    /// # Errors
+    ///
+    /// What a sender is to see if not.
+    fn ready() -> Result<(), Xmit>;
 
-    /// Whether a route may be remembered that was looked up in `net` when that was at this generation, and by what it
-    /// is known to hold.
+    /// What look-ups in a namespace depend on, as it is now: to be taken before one whose route is to be remembered.
+    fn moment(net: &Net) -> Self::Seal;
+
+    /// Whether a route may be remembered that was looked up in `net` after this moment, and by what it is known to hold.
     ///
     /// # Safety
     ///
     /// A live route of this version, in a section of RCU.
-    unsafe fn seal(generation: u32, dst: NonNull<sys::dst_entry>, net: &Net) -> Option<Self::Seal>;
+    unsafe fn seal(
+        moment: Self::Seal,
+        dst: NonNull<sys::dst_entry>,
+        net: &Net,
+    ) -> Option<Self::Seal>;
 
     /// Whether a look-up would still find this route.
     ///
     /// # Safety
     ///
     /// A live route of this version, in a section of RCU.
-    unsafe fn holds(seal: Self::Seal, dst: NonNull<sys::dst_entry>, net: &Net) -> bool;
+    unsafe fn holds(seal: &Cell<Self::Seal>, dst: NonNull<sys::dst_entry>, net: &Net) -> bool;
 
     /// Looks up the route that a packet with this header and mark takes out of `dev`, in the namespace `net` of
-    /// `dev`, as if that had made it.
+    /// `dev`, as if that had made it. Only where it is [`ready`](Self::ready).
     ///
     /// # Errors
     ///

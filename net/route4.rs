@@ -22,9 +22,12 @@ use super::{
     }, //
 };
 use crate::sys;
-use core::ptr::{
-    self,
-    NonNull, //
+use core::{
+    cell::Cell,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 
 /// The part of an IPv4 header that a packet's way depends on.
@@ -45,6 +48,8 @@ impl IpHeader for Header4 {
     /// The generation.
     type Seal = u32;
 
+    const NO_KEY: Key4 = Key4::NONE;
+
     #[inline(always)]
     fn of(skb: &Skb) -> Option<Self> {
         const DF: u8 = 0x40;
@@ -64,27 +69,35 @@ impl IpHeader for Header4 {
     }
 
     #[inline(always)]
-    fn index(key: Key4, limit: u32) -> u32 {
-        key.index(limit)
+    fn hash(key: Key4) -> u32 {
+        key.hash()
+    }
+
+    fn ready() -> Result<(), Xmit> {
+        Ok(())
     }
 
     #[inline(always)]
-    fn generation(net: &Net) -> u32 {
+    fn moment(net: &Net) -> u32 {
         net.route_generation4()
     }
 
     #[inline]
     unsafe fn seal(generation: u32, dst: NonNull<sys::dst_entry>, net: &Net) -> Option<u32> {
         // SAFETY: By the safety requirements.
-        unsafe { Self::holds(generation, dst, net) }.then_some(generation)
+        unsafe {
+            Self::holds(&Cell::new(generation), dst, net)
+                && sys::ipvlan_rs_route4_keep(net.as_ptr(), dst.as_ptr())
+        }
+        .then_some(generation)
     }
 
     /// `ipv4_dst_check()` of net/ipv4/route.c, which every packet would call out of line, with the namespace's own
     /// generation, and what else says that a look-up would end elsewhere: see the documentation of
     /// [`route_cache`](super::route_cache).
     #[inline(always)]
-    unsafe fn holds(generation: u32, dst: NonNull<sys::dst_entry>, net: &Net) -> bool {
-        let dst = dst.as_ptr();
+    unsafe fn holds(generation: &Cell<u32>, dst: NonNull<sys::dst_entry>, net: &Net) -> bool {
+        let (generation, dst) = (generation.get(), dst.as_ptr());
         // SAFETY: By the safety requirements a live route of IPv4, which begins with its `dst_entry`. Others write
         // these fields: each is read once.
         unsafe {

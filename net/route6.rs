@@ -19,7 +19,10 @@ use super::{
     view::SkbView, //
 };
 use crate::sys;
-use core::ptr::NonNull;
+use core::{
+    cell::Cell,
+    ptr::NonNull, //
+};
 use kernel::prelude::*;
 
 /// The part of an IPv6 header that a packet's way depends on.
@@ -40,32 +43,25 @@ pub(crate) struct Header6 {
 const IPV6_MIN_MTU: u32 = 1280;
 
 /// What must stay as it was for a route of IPv6.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Seal6 {
-    /// The namespace's sernum.
-    generation: u32,
-    /// The route's cookie, for `dst_check()`.
-    cookie: u32,
-    /// The clock tick that it is good for, 0 where that does not matter.
-    tick: u32,
-}
+type Seal6 = sys::ipvlan_rs_route6_seal;
 
 impl Header6 {
-    /// The key of a look-up, but for what the header does not tell.
+    /// The key of a look-up, but for what the header does not tell. In place: nothing of it is moved.
     #[cfg(CONFIG_IPV6)]
-    fn flow(&self) -> sys::flowi6 {
-        let mut flow: sys::flowi6 = pin_init::zeroed();
+    #[inline(always)]
+    fn fill(&self, flow: &mut sys::flowi6) {
         flow.__fl_common.flowic_proto = self.next_header;
         flow.saddr.in6_u.u6_addr8 = self.source;
         flow.daddr.in6_u.u6_addr8 = self.dest;
         flow.flowlabel = self.flow;
-        flow
     }
 }
 
 impl IpHeader for Header6 {
     type Key = Key6;
     type Seal = Seal6;
+
+    const NO_KEY: Key6 = Key6::NONE;
 
     #[inline(always)]
     fn of(skb: &Skb) -> Option<Self> {
@@ -85,45 +81,62 @@ impl IpHeader for Header6 {
     }
 
     #[inline(always)]
-    fn index(key: Key6, limit: u32) -> u32 {
-        key.index(limit)
-    }
-
-    #[inline(always)]
-    fn generation(net: &Net) -> u32 {
-        net.route_generation6()
+    fn hash(key: Key6) -> u32 {
+        key.hash()
     }
 
     #[cfg(not(CONFIG_IPV6))]
-    unsafe fn seal(_: u32, _: NonNull<sys::dst_entry>, _: &Net) -> Option<Seal6> {
+    fn ready() -> Result<(), Xmit> {
+        Err(Xmit::error(eafnosupport()))
+    }
+
+    #[cfg(CONFIG_IPV6)]
+    fn ready() -> Result<(), Xmit> {
+        // With ipv6.disable=1 there are no tables to look into.
+        // SAFETY: Reads a flag.
+        if unsafe { sys::ipvlan_rs_ipv6_mod_enabled() } {
+            Ok(())
+        } else {
+            Err(Xmit::error(eafnosupport()))
+        }
+    }
+
+    #[cfg(not(CONFIG_IPV6))]
+    fn moment(_: &Net) -> Seal6 {
+        pin_init::zeroed()
+    }
+
+    #[cfg(CONFIG_IPV6)]
+    #[inline(always)]
+    fn moment(net: &Net) -> Seal6 {
+        let mut seal: Seal6 = pin_init::zeroed();
+        // SAFETY: The namespace is alive; the seal is ours.
+        unsafe { sys::ipvlan_rs_route6_moment(net.as_ptr(), &mut seal) };
+        seal
+    }
+
+    #[cfg(not(CONFIG_IPV6))]
+    unsafe fn seal(_: Seal6, _: NonNull<sys::dst_entry>, _: &Net) -> Option<Seal6> {
         None
     }
 
     #[cfg(CONFIG_IPV6)]
-    unsafe fn seal(generation: u32, dst: NonNull<sys::dst_entry>, net: &Net) -> Option<Seal6> {
-        let (mut cookie, mut tick) = (0, 0);
-        // SAFETY: By the safety requirements a live route of IPv6, in RCU's section; the words are ours.
-        unsafe { sys::ipvlan_rs_route6_keep(net.as_ptr(), dst.as_ptr(), &mut cookie, &mut tick) }
-            .then_some(Seal6 {
-                generation,
-                cookie,
-                tick,
-            })
+    #[inline]
+    unsafe fn seal(mut seal: Seal6, dst: NonNull<sys::dst_entry>, net: &Net) -> Option<Seal6> {
+        // SAFETY: By the safety requirements a live route of IPv6, in RCU's section; the seal is ours.
+        unsafe { sys::ipvlan_rs_route6_keep(net.as_ptr(), dst.as_ptr(), &mut seal) }.then_some(seal)
     }
 
     #[cfg(not(CONFIG_IPV6))]
-    unsafe fn holds(_: Seal6, _: NonNull<sys::dst_entry>, _: &Net) -> bool {
+    unsafe fn holds(_: &Cell<Seal6>, _: NonNull<sys::dst_entry>, _: &Net) -> bool {
         false
     }
 
     #[cfg(CONFIG_IPV6)]
     #[inline(always)]
-    unsafe fn holds(seal: Seal6, dst: NonNull<sys::dst_entry>, net: &Net) -> bool {
-        net.route_generation6() == seal.generation
-            // SAFETY: By the safety requirements a live route of IPv6, in RCU's section.
-            && unsafe {
-                sys::ipvlan_rs_route6_holds(net.as_ptr(), dst.as_ptr(), seal.cookie, seal.tick)
-            }
+    unsafe fn holds(seal: &Cell<Seal6>, dst: NonNull<sys::dst_entry>, net: &Net) -> bool {
+        // SAFETY: By the safety requirements a live route of IPv6, in RCU's section; the seal is only read.
+        unsafe { sys::ipvlan_rs_route6_holds(net.as_ptr(), dst.as_ptr(), seal.as_ptr()) }
     }
 
     #[cfg(not(CONFIG_IPV6))]
@@ -147,12 +160,8 @@ impl IpHeader for Header6 {
         mark: u32,
         cx: &'a Softirq,
     ) -> Result<Route<'a, Self>, Xmit> {
-        // With ipv6.disable=1 there are no tables to look into.
-        // SAFETY: Reads a flag.
-        if !unsafe { sys::ipvlan_rs_ipv6_mod_enabled() } {
-            return Err(Xmit::error(eafnosupport()));
-        }
-        let mut flow = self.flow();
+        let mut flow: sys::flowi6 = pin_init::zeroed();
+        self.fill(&mut flow);
         flow.__fl_common.flowic_oif = dev.ifindex();
         flow.__fl_common.flowic_flags = sys::FLOWI_FLAG_ANYSRC as u8;
         flow.__fl_common.flowic_mark = mark;
@@ -199,7 +208,8 @@ pub(crate) fn input6(packet: &mut SkbView<'_>, dev: &NetDevice, cx: &Softirq) {
     let Some(header) = Header6::of(packet.skb()) else {
         return;
     };
-    let mut flow = header.flow();
+    let mut flow: sys::flowi6 = pin_init::zeroed();
+    header.fill(&mut flow);
     flow.__fl_common.flowic_iif = dev.ifindex();
     flow.__fl_common.flowic_mark = packet.skb().mark();
     // SAFETY: The packet is lent to us, the device and its namespace are alive under RCU; the flow is ours. The look-up

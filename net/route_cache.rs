@@ -8,9 +8,10 @@
 //! function of
 //!
 //! 1. the packet: the whole of what it reads is the key ([`route_key`](super::route_key)), and keys are compared whole;
-//! 2. the device that is asked from: a cache belongs to one, whoever owns both purges it when that changes namespaces;
+//! 2. the device that is asked from: a cache belongs to one, whose owner purges it when it changes namespaces or its
+//!    name, which rules may ask for. No route is kept of a device in a VRF, whose name they may ask for too;
 //! 3. the namespace's rules, routes, next hops, addresses and devices: each change moves the namespace's generation
-//!    (`rt_genid`; for IPv6 `fib6_sernum`, which also moves for a route in a table that is asked earlier). It is read
+//!    (`rt_genid`; for IPv6 `fib6_sernum`, or the count of deleted routes). It is read
 //!    *before* the look-up whose result is kept, and must be the same when that is used: whatever changes meanwhile,
 //!    the route is not used again. A table of routes belongs to one namespace; seen from another it is empty;
 //! 4. exceptions that a path has taught (its MTU, a redirect): in IPv4 a route that an exception supersedes is marked
@@ -19,16 +20,22 @@
 //!    and `dst_check()` with the cookie of the moment sees the rest;
 //! 5. hashing over several paths: in IPv4 a look-up with an output device takes the path over that device and hashes
 //!    nothing (`fib_select_path()`); in IPv6 a route with siblings or a group of next hops is not kept;
-//! 6. in IPv6, on a host that does not forward, whether neighbours answer (RFC 4861, 6.3.6): nothing announces that, so
-//!    such a route is kept for the rest of the clock tick, in which a look-up could have come before just as well. A
-//!    route with a lifetime of its own, and one over a device whose carrier decides, is not kept; nor is any where there
-//!    are rules of one's own: a route of an earlier table that had passed the look-up on is deleted without moving the
-//!    sernum (`fib6_del_route()`).
+//! 6. in IPv6, what nothing announces: whether neighbours answer (RFC 4861, 6.3.6), what routers advertise of routes
+//!    that are there, the passing of their lifetimes. So a route is kept for the rest of the clock tick, in which a
+//!    look-up could have come before just as well.
 //!
-//! Known not to be noticed until the generation moves for another reason: the master's new name or group, where a rule
-//! asks for these; `ignore_routes_with_linkdown` set later; the preference or lifetime of a competing route that a
-//! router advertises to a host that forwards (`accept_ra=2`); for a grace period, a member of a group of next hops that
-//! is replaced.
+//! What moves no generation either is not waited for: where it could matter, no route is kept. That is, without a carrier
+//! (`ignore_routes_with_linkdown` may be set); in IPv4, in a namespace with next hop objects, of which the replaced
+//! member of a group is told to nobody; in IPv6, where there are rules of one's own.
+//!
+//! # When a route is kept
+//!
+//! A slot remembers what it missed last, by a hash. The first packet to a destination leaves no more than that, and costs
+//! a look-up, as without a cache: a stream of packets to ever new destinations pays for no reference and no copied key.
+//! The second look-up leaves its route on trial, which is held and not used. One that then ends in the held route proves
+//! that an IPv4 exception which it did not see will mark it: an exception is published first and then marks what the
+//! next hop knows, so a look-up that is overtaken by both makes a new route, which nothing marks any more; but one that was
+//! held before was known before.
 //!
 //! # Contexts
 //!
@@ -39,8 +46,11 @@
 //! after a grace period. Memory is taken with a CPU's first route; if there is none, each packet is looked up.
 //!
 //! A route of IPv6 must not outlive its namespace, which has its `dst_ops`. So the owner of a cache purges it before the
-//! device leaves a namespace, and, once no reader has seen it there, after it has entered the next: what is dropped then
-//! is gone before the namespace's own exit, because `netdev_run_todo()` waits for RCU's callbacks (`rcu_barrier()`).
+//! device leaves a namespace, and, once no reader has seen it there, after it has entered the next. What is dropped then
+//! goes in two steps: after a grace period the table gives its routes back, which leave the namespace's count with that
+//! (`dst_release()`), and after another they are freed. The first step is over before the namespace's own exit, because
+//! `netdev_run_todo()` waits for RCU's callbacks (`rcu_barrier()`), the second before its memory goes, because
+//! `cleanup_net()` waits for those that came since.
 //!
 //! A remembered route does not keep a device: when a device goes, the tables and the next hops that know the route take
 //! the device away from it (`dst_dev_put()`), as they do for sockets.
@@ -55,6 +65,7 @@ use super::{
     },
     route4::Header4,
     route6::Header6,
+    route_key::index,
     softirq::Softirq, //
 };
 use crate::{
@@ -96,8 +107,11 @@ struct Table<H: IpHeader> {
 ///
 /// `dst` is null or a counted reference of ours, to a route of `H`'s protocol.
 struct Slot<H: IpHeader> {
+    /// Whose route it is; no packet's, if it is on trial.
     key: Cell<H::Key>,
     seal: Cell<H::Seal>,
+    /// The hash of the key that was looked up last.
+    missed: Cell<u32>,
     dst: Cell<*mut sys::dst_entry>,
 }
 
@@ -112,8 +126,9 @@ impl<H: IpHeader> Table<H> {
         for _ in 0..Self::SLOTS {
             // INVARIANT: A null pointer.
             let empty = Slot {
-                key: Cell::new(H::Key::default()),
-                seal: Cell::new(H::Seal::default()),
+                key: Cell::new(H::NO_KEY),
+                seal: Cell::new(pin_init::zeroed()),
+                missed: Cell::new(0),
                 dst: Cell::new(ptr::null_mut()),
             };
             // There is room for all.
@@ -126,9 +141,9 @@ impl<H: IpHeader> Table<H> {
     }
 
     #[inline(always)]
-    fn slot(&self, key: H::Key) -> Option<&Slot<H>> {
+    fn slot(&self, hash: u32) -> Option<&Slot<H>> {
         // CAST: u32 and usize, both ways, of a small number.
-        self.slots.get(H::index(key, Self::SLOTS as u32) as usize)
+        self.slots.get(index(hash, Self::SLOTS as u32) as usize)
     }
 }
 
@@ -184,7 +199,7 @@ impl<H: IpHeader> RouteCache<H> {
         self.first(dev, net, *header, mark, cx)
     }
 
-    /// A CPU's first packet: makes its table, if there is memory.
+    /// A CPU's first packet: makes its table, if there is memory. So who has one need not ask whether there are routes.
     #[cold]
     #[inline(never)]
     fn first<'a>(
@@ -195,6 +210,7 @@ impl<H: IpHeader> RouteCache<H> {
         mark: u32,
         cx: &'a Softirq,
     ) -> Result<Route<'a, H>, Xmit> {
+        H::ready()?;
         match self.tables.enter(&cx.bh).get_or_make(Table::new) {
             Some(table) => table.route(dev, net, &header, mark, cx),
             None => header.lookup(dev, net, mark, cx),
@@ -217,7 +233,8 @@ impl<H: IpHeader> Table<H> {
         if self.space.get() != net.id() {
             self.enter(net);
         }
-        let Some(slot) = self.slot(key) else {
+        let hash = H::hash(key);
+        let Some(slot) = self.slot(hash) else {
             // Not reached: an index is below the number of slots.
             return header.lookup(dev, net, mark, cx);
         };
@@ -225,6 +242,8 @@ impl<H: IpHeader> Table<H> {
             // SAFETY: Whoever takes the route out of the slot drops it, and then it lives on until the end of the
             // section that `cx` stands for.
             Some(dst) => Ok(unsafe { Route::borrowed(dst, cx) }),
+            // A destination's first packet.
+            None if slot.missed.replace(hash) != hash => header.lookup(dev, net, mark, cx),
             // The header by value: who looks at it by reference keeps it in memory, for all packets.
             None => slot.look_up(dev, net, *header, mark, cx),
         }
@@ -235,6 +254,7 @@ impl<H: IpHeader> Table<H> {
     #[inline(never)]
     fn enter(&self, net: &Net) {
         for slot in &self.slots {
+            slot.key.set(H::NO_KEY);
             slot.fill(ptr::null_mut());
         }
         self.space.set(net.id());
@@ -249,7 +269,7 @@ impl<H: IpHeader> Slot<H> {
         }
         let dst = NonNull::new(self.dst.get())?;
         // SAFETY: By the type invariant a counted route of the right protocol; `net` is borrowed from RCU's section.
-        unsafe { H::holds(self.seal.get(), dst, net) }.then_some(dst)
+        unsafe { H::holds(&self.seal, dst, net) }.then_some(dst)
     }
 
     /// Looks up, and remembers what is found, if that may be.
@@ -263,7 +283,7 @@ impl<H: IpHeader> Slot<H> {
         cx: &'a Softirq,
     ) -> Result<Route<'a, H>, Xmit> {
         // Before the look-up: what changes from here on is not missed.
-        let generation = H::generation(net);
+        let moment = H::moment(net);
         // x86 keeps loads in order, and the look-up is a call, which the compiler does.
         #[cfg(not(CONFIG_X86))]
         // SAFETY: A barrier.
@@ -273,13 +293,19 @@ impl<H: IpHeader> Slot<H> {
         let route = header.lookup(dev, net, mark, cx)?;
         let dst = route.dst();
         // SAFETY: The route is alive, of the right protocol and looked up in `net`.
-        let Some(seal) = (unsafe { H::seal(generation, dst, net) }) else {
+        let Some(seal) = (unsafe { H::seal(moment, dst, net) }) else {
             return Ok(route);
         };
+        if ptr::eq(self.dst.get(), dst.as_ptr()) {
+            // Held since before the look-up, whoever's it was: see the documentation of the module.
+            self.key.set(header.key(mark));
+            self.seal.set(seal);
+            return Ok(route);
+        }
+        // On trial.
+        self.key.set(H::NO_KEY);
         // The slot has the reference from here on.
         let _ = ManuallyDrop::new(route);
-        self.key.set(header.key(mark));
-        self.seal.set(seal);
         // INVARIANT: Counted, and of `H`'s protocol.
         self.fill(dst.as_ptr());
         // SAFETY: As in `Table::route`.

@@ -22,6 +22,12 @@ pub struct Key4 {
 pub const DSCP_MASK: u8 = 0xfc;
 
 impl Key4 {
+    /// What no packet has.
+    pub const NONE: Self = Self {
+        addresses: 0,
+        rest: NO_PACKET,
+    };
+
     /// Of the addresses (network order), the type of service byte and the mark.
     #[inline]
     pub const fn new(source: u32, dest: u32, tos: u8, mark: u32) -> Self {
@@ -32,13 +38,13 @@ impl Key4 {
         }
     }
 
-    /// A number below `limit` that keys with neighbouring destinations do not share.
+    /// A number that keys with other destinations, but the same else, do not share; see [`index`].
     #[inline]
-    pub const fn index(self, limit: u32) -> u32 {
+    pub const fn hash(self) -> u32 {
         // CAST: keeps the low halves on purpose.
         let (dest, source) = (self.addresses as u32, (self.addresses >> 32) as u32);
         let rest = (self.rest >> 32) as u32 ^ self.rest as u32;
-        spread(u32::from_be(dest).wrapping_add(source ^ rest), limit)
+        spread(u32::from_be(dest).wrapping_add(source ^ rest))
     }
 }
 
@@ -52,6 +58,13 @@ pub struct Key6 {
 }
 
 impl Key6 {
+    /// What no packet has.
+    pub const NONE: Self = Self {
+        source: [0; 2],
+        dest: [0; 2],
+        rest: [0, NO_PACKET],
+    };
+
     /// Of the addresses, the traffic class and flow label (`IPV6_FLOWINFO_MASK`), the next header
     /// and the mark.
     #[inline]
@@ -70,16 +83,16 @@ impl Key6 {
         }
     }
 
-    /// As [`Key4::index`].
+    /// As [`Key4::hash`], for destinations that are neighbours.
     #[inline]
-    pub const fn index(self, limit: u32) -> u32 {
+    pub const fn hash(self) -> u32 {
         let [high, low] = self.dest;
         let [a, b] = self.source;
         let [c, d] = self.rest;
         let rest = a ^ b ^ c ^ d ^ u64::from_be(high);
         let sum = u64::from_be(low).wrapping_add(rest);
         // CAST: keeps the low halves on purpose.
-        spread((sum as u32).wrapping_add((sum >> 32) as u32), limit)
+        spread((sum as u32).wrapping_add((sum >> 32) as u32))
     }
 }
 
@@ -92,11 +105,20 @@ const fn words(octets: [u8; 16]) -> [u64; 2] {
     ]
 }
 
+/// A bit of the last word of a key that is nothing's.
+const NO_PACKET: u64 = 1 << 8;
+
 /// Fibonacci hashing: consecutive numbers land far from each other, and from their neighbours'
 /// neighbours. Not seeded: who makes keys collide makes his own packets, and those of others, cost
 /// a look-up, as each did before.
 #[inline]
-const fn spread(number: u32, limit: u32) -> u32 {
+const fn spread(number: u32) -> u32 {
+    number.wrapping_mul(0x9e37_79b1)
+}
+
+/// The place of a hash, below `limit`.
+#[inline]
+pub const fn index(hash: u32, limit: u32) -> u32 {
     // CAST: widening, then the high half, which is below `limit`.
-    ((number.wrapping_mul(0x9e37_79b1) as u64).wrapping_mul(limit as u64) >> 32) as u32
+    ((hash as u64).wrapping_mul(limit as u64) >> 32) as u32
 }

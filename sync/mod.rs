@@ -20,6 +20,8 @@
 //! | `Work::queue` (the workqueue's own full barrier) | the start of `Worker::run` | what was done before queueing, whether this call queued or found it queued | none: the core's promise |
 //! | the end of `Worker::run` | `Work::cancel` (`cancel_work_sync()`) | all that the worker did, before its data goes | none: the core's promise |
 //! | `Counters::add`, one instruction on this CPU's own word | `Counters::sum`, of all CPUs | nothing: sums lag behind | none: no order is promised |
+//! | release: `PerCpuBox`'s `get_or_make` (`smp_store_release()`) | acquire: `PerCpuBox::clear` (`xchg()`, fully ordered) | what was written into the value, by its CPU, before who drops it | none: one word, one exchange |
+//! | full: `PerCpuBox::clear` takes the pointer (`xchg()`) | the CPU's own, plain: `Entered::get` | nothing: a CPU that still reads the old pointer is in a section that began before, and the value is dropped after a grace period | none: as `lookup_during_removal` |
 
 pub(crate) mod ida;
 pub(crate) mod lock;

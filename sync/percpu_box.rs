@@ -55,8 +55,9 @@ impl<T: Send> Entered<'_, T> {
     /// The value, if the CPU has one.
     #[inline(always)]
     pub(crate) fn get(&self) -> Option<&T> {
-        // SAFETY: By the type invariant null, or a live box: who has taken it away meanwhile waits for the end of our
-        // section before it is dropped. Nobody else refers to the value: softirqs of this CPU come one after another.
+        // SAFETY: By the type invariant null, or a live box: who takes it away drops it after a grace period, which
+        // waits for whoever has bottom halves disabled, as `_bh` says that we have, for longer than the reference lasts.
+        // Nobody else refers to the value: softirqs of this CPU come one after another, on PREEMPT_RT by its lock.
         let own = unsafe { self.of.this_cpu().as_ref() }?;
         Some(&own.0)
     }

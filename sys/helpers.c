@@ -265,57 +265,69 @@ int ipvlan_rs_ip_local_out(struct net *net, struct sk_buff *skb, struct dst_entr
 	return ipvlan_rs_local_out(net, skb, dst, counted, ip_local_out);
 }
 
+/*
+ * May a route of IPv4 be kept? Not where a look-up depends on what moves no generation: the carrier, once routes without
+ * one are to be ignored; the name of a device that routes for others; the member of a group of next hops.
+ */
+bool ipvlan_rs_route4_keep(const struct net *net, const struct dst_entry *dst)
+{
+	const struct net_device *dev;
+	bool keep;
+
+	rcu_read_lock();
+	dev = dst_dev_rcu(dst);
+	keep = netif_carrier_ok(dev) && !netif_is_l3_slave(dev) && RB_EMPTY_ROOT(&net->nexthop.rb_root);
+	rcu_read_unlock();
+	return keep;
+}
+
 #if IS_ENABLED(CONFIG_IPV6)
 int ipvlan_rs_ip6_local_out(struct net *net, struct sk_buff *skb, struct dst_entry *dst, bool counted)
 {
 	return ipvlan_rs_local_out(net, skb, dst, counted, ip6_local_out);
 }
 
-/* Is whether neighbours answer no matter to look-ups now? */
-static bool ipvlan_rs_route6_settled(const struct net *net)
+/* The tick of the clock, and what a change of routes moves: a new one the sernum, one that is deleted only a statistic. */
+void ipvlan_rs_route6_moment(const struct net *net, struct ipvlan_rs_route6_seal *seal)
 {
-	return READ_ONCE(net->ipv6.devconf_all->forwarding);
+	seal->sernum = rt_genid_ipv6(net);
+	seal->discarded = READ_ONCE(net->ipv6.rt6_stats->fib_discarded_routes);
+	seal->tick = (u32)jiffies;
 }
 
 /*
- * May a route that was just looked up be kept? Not one of several paths or with a lifetime, nor one that is no copy
- * for this CPU (an exception, an error, a route for one packet), nor where the carrier decides. @tick is 0 if it is
- * settled, else the clock tick that it is kept for.
+ * May a route be kept that was looked up after the moment of @seal, which gets its cookie? Not one of several paths, nor
+ * one that is no copy for this CPU (an exception, an error, a route for one packet), nor where rules or the carrier
+ * decide.
  */
-bool ipvlan_rs_route6_keep(const struct net *net, const struct dst_entry *dst, u32 *cookie, u32 *tick)
+bool ipvlan_rs_route6_keep(const struct net *net, const struct dst_entry *dst, struct ipvlan_rs_route6_seal *seal)
 {
 	const struct rt6_info *rt = container_of_const(dst, struct rt6_info, dst);
 	const struct fib6_info *from;
 	bool keep = false;
 
-	/*
-	 * A route that is deleted moves no sernum (fib6_del_route()), which matters where tables are asked before the one
-	 * that answered: a throw route, or one that a rule suppresses.
-	 */
 	if (fib6_has_custom_rules(net))
 		return false;
 	rcu_read_lock();
 	from = rcu_dereference(rt->from);
 	if (!from || !(rt->rt6i_flags & RTF_PCPU) || dst->rt_uncached_list || dst->expires)
 		goto out;
-	if (from->fib6_flags & RTF_EXPIRES)
-		goto out;
 	if (from->nh ? nexthop_is_multipath(from->nh) : READ_ONCE(from->fib6_nsiblings))
 		goto out;
-	if (ip6_ignore_linkdown(dst_dev_rcu(dst)))
+	if (!netif_carrier_ok(dst_dev_rcu(dst)))
 		goto out;
-	*cookie = rt6_get_cookie(rt);
-	*tick = ipvlan_rs_route6_settled(net) ? 0 : (u32)jiffies;
+	seal->cookie = rt6_get_cookie(rt);
 	keep = true;
 out:
 	rcu_read_unlock();
 	return keep;
 }
 
-/* Would a look-up, in a namespace of the same sernum, still find the route? */
-bool ipvlan_rs_route6_holds(const struct net *net, struct dst_entry *dst, u32 cookie, u32 tick)
+/* Would a look-up still find the route? */
+bool ipvlan_rs_route6_holds(const struct net *net, struct dst_entry *dst, const struct ipvlan_rs_route6_seal *seal)
 {
-	return (tick ? (u32)jiffies == tick : ipvlan_rs_route6_settled(net)) && dst_check(dst, cookie);
+	return seal->tick == (u32)jiffies && seal->sernum == rt_genid_ipv6(net) &&
+	       seal->discarded == READ_ONCE(net->ipv6.rt6_stats->fib_discarded_routes) && dst_check(dst, seal->cookie);
 }
 #else
 /* Never called: without IPv6 there is no route. */

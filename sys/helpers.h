@@ -64,8 +64,19 @@ enum { IPVLAN_RS_DROP_BACKLOG = SKB_DROP_REASON_IPVLAN_MULTICAST_BACKLOG };
 
 int ipvlan_rs_ip_local_out(struct net *net, struct sk_buff *skb, struct dst_entry *dst, bool counted);
 int ipvlan_rs_ip6_local_out(struct net *net, struct sk_buff *skb, struct dst_entry *dst, bool counted);
-bool ipvlan_rs_route6_keep(const struct net *net, const struct dst_entry *dst, u32 *cookie, u32 *tick);
-bool ipvlan_rs_route6_holds(const struct net *net, struct dst_entry *dst, u32 cookie, u32 tick);
+bool ipvlan_rs_route4_keep(const struct net *net, const struct dst_entry *dst);
+
+/* What must be as it was when a route of IPv6 was looked up. */
+struct ipvlan_rs_route6_seal {
+	u32 sernum;
+	u32 discarded;
+	u32 tick;
+	u32 cookie;
+};
+
+void ipvlan_rs_route6_moment(const struct net *net, struct ipvlan_rs_route6_seal *seal);
+bool ipvlan_rs_route6_keep(const struct net *net, const struct dst_entry *dst, struct ipvlan_rs_route6_seal *seal);
+bool ipvlan_rs_route6_holds(const struct net *net, struct dst_entry *dst, const struct ipvlan_rs_route6_seal *seal);
 
 struct ipvlan_rs_place;
 struct ipvlan_rs_place __percpu *ipvlan_rs_place_alloc(void);

@@ -45,11 +45,6 @@ int main(void)
 	DEFINE(SKB_OFFSET_NETWORK_HEADER, offsetof(struct sk_buff, network_header));
 
 	DEFINE(NET_OFFSET_IPV4_GENID, offsetof(struct net, ipv4.rt_genid));
-#if IS_ENABLED(CONFIG_IPV6)
-	DEFINE(NET_OFFSET_IPV6_SERNUM, offsetof(struct net, ipv6.fib6_sernum));
-#else
-	DEFINE(NET_OFFSET_IPV6_SERNUM, offsetof(struct net, ipv4.rt_genid));
-#endif
 
 	SIZE(net_device);
 	FIELD(net_device, netdev_ops);
