@@ -266,17 +266,15 @@ int ipvlan_rs_ip_local_out(struct net *net, struct sk_buff *skb, struct dst_entr
 }
 
 /*
- * May a route of IPv4 be kept? Not where a look-up depends on what moves no generation: the carrier, once routes without
- * one are to be ignored; the name of a device that routes for others; the member of a group of next hops.
+ * May a route of IPv4 be kept? Not where a look-up depends on what moves no generation: the name of a VRF, the member of
+ * a group of next hops.
  */
 bool ipvlan_rs_route4_keep(const struct net *net, const struct dst_entry *dst)
 {
-	const struct net_device *dev;
 	bool keep;
 
 	rcu_read_lock();
-	dev = dst_dev_rcu(dst);
-	keep = netif_carrier_ok(dev) && !netif_is_l3_slave(dev) && RB_EMPTY_ROOT(&net->nexthop.rb_root);
+	keep = !netif_is_l3_slave(dst_dev_rcu(dst)) && RB_EMPTY_ROOT(&net->nexthop.rb_root);
 	rcu_read_unlock();
 	return keep;
 }

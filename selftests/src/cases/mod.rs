@@ -8,11 +8,13 @@ mod bench;
 mod churn;
 mod counters;
 mod dropin;
+mod exception;
 mod failover;
 mod failures;
 mod faults;
 mod flood;
 mod hairpin;
+mod kept;
 mod l2;
 mod l3;
 mod l3s;
@@ -71,6 +73,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         l3::CASES,
         l3s::CASES,
         stale::CASES,
+        kept::CASES,
+        exception::CASES,
         pmtu::CASES,
         neighbour::CASES,
         question::CASES,

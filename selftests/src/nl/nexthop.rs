@@ -15,6 +15,7 @@ use std::net::IpAddr;
 /// linux/rtnetlink.h, linux/nexthop.h
 const RTM_NEWNEXTHOP: u16 = 104;
 const NHA_ID: u16 = 1;
+const NHA_GROUP: u16 = 2;
 const NHA_OIF: u16 = 5;
 const NHA_GATEWAY: u16 = 6;
 const RTA_NH_ID: u16 = 30;
@@ -25,12 +26,29 @@ pub fn set(ns: &Netns, id: u32, index: u32, gateway: IpAddr) -> Result<()> {
         IpAddr::V4(v4) => v4.octets().to_vec(),
         IpAddr::V6(v6) => v6.octets().to_vec(),
     };
-    let attributes = emit(&[
+    let family = if gateway.is_ipv4() { 2 } else { 10 };
+    let attributes = [
         DefaultNla::new(NHA_ID, id.to_ne_bytes().to_vec()),
         DefaultNla::new(NHA_OIF, index.to_ne_bytes().to_vec()),
         DefaultNla::new(NHA_GATEWAY, address),
-    ]);
-    let family: u8 = if gateway.is_ipv4() { 2 } else { 10 };
+    ];
+    send(ns, family, &attributes).with_context(|| format!("nexthop {id} via {gateway}"))
+}
+
+/// Makes the group `id` of one next hop.
+pub fn group(ns: &Netns, id: u32, member: u32) -> Result<()> {
+    // struct nexthop_grp: id, weight less one, two more fields
+    let mut entry = member.to_ne_bytes().to_vec();
+    entry.extend_from_slice(&[0; 4]);
+    let attributes = [
+        DefaultNla::new(NHA_ID, id.to_ne_bytes().to_vec()),
+        DefaultNla::new(NHA_GROUP, entry),
+    ];
+    send(ns, 0, &attributes).with_context(|| format!("nexthop group {id} of {member}"))
+}
+
+fn send(ns: &Netns, family: u8, attributes: &[DefaultNla]) -> Result<()> {
+    let attributes = emit(attributes);
     let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
     let mut bytes = Vec::new();
     bytes.extend_from_slice(&((16 + 8 + attributes.len()) as u32).to_ne_bytes());
@@ -50,7 +68,7 @@ pub fn set(ns: &Netns, id: u32, index: u32, gateway: IpAddr) -> Result<()> {
             None => bail!("no answer"),
         }
     })?;
-    granted(answered).with_context(|| format!("nexthop {id} via {gateway}"))
+    granted(answered)
 }
 
 impl Nl {

@@ -21,6 +21,8 @@ pub enum Via {
     /// On the link with this index.
     Link(u32),
     Gateway(IpAddr),
+    /// Of the link with this index.
+    GatewayOn(IpAddr, u32),
     /// `prohibit`.
     Prohibit,
     /// A table that is asked later decides.
@@ -30,12 +32,19 @@ pub enum Via {
 impl Nl {
     /// Adds a route to the main table, or to `table`.
     pub fn add_route_in(&self, table: u32, to: IpAddr, prefix: u8, via: Via) -> Result<()> {
-        self.add_route_with(table, to, prefix, via, None)
+        self.add_route_with(table, to, prefix, via, &[])
     }
 
     /// As [`Nl::add_route`], with an MTU of its own.
     pub fn add_route_mtu(&self, to: IpAddr, prefix: u8, via: Via, mtu: u32) -> Result<()> {
-        self.add_route_with(libc::RT_TABLE_MAIN.into(), to, prefix, via, Some(mtu))
+        let metrics = RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]);
+        self.add_route_with(libc::RT_TABLE_MAIN.into(), to, prefix, via, &[metrics])
+    }
+
+    /// As [`Nl::add_route`], with a metric: of two to the same network, the lower is taken.
+    pub fn add_route_metric(&self, to: IpAddr, prefix: u8, via: Via, metric: u32) -> Result<()> {
+        let metric = RouteAttribute::Priority(metric);
+        self.add_route_with(libc::RT_TABLE_MAIN.into(), to, prefix, via, &[metric])
     }
 
     fn add_route_with(
@@ -44,7 +53,7 @@ impl Nl {
         to: IpAddr,
         prefix: u8,
         via: Via,
-        mtu: Option<u32>,
+        more: &[RouteAttribute],
     ) -> Result<()> {
         let mut b = RouteMessageBuilder::<IpAddr>::new()
             .destination_prefix(to, prefix)?
@@ -59,13 +68,12 @@ impl Nl {
                 }
             }
             Via::Gateway(gateway) => b.gateway(gateway)?,
+            Via::GatewayOn(gateway, index) => b.gateway(gateway)?.output_interface(index),
             Via::Prohibit => b.kind(RouteType::Prohibit),
             Via::Throw => b.kind(RouteType::Throw),
         };
         let mut message: RouteMessage = b.build();
-        message
-            .attributes
-            .extend(mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
+        message.attributes.extend_from_slice(more);
         granted(self.request(
             RouteNetlinkMessage::NewRoute(message),
             NLM_F_CREATE | NLM_F_EXCL,
@@ -111,33 +119,30 @@ impl Nl {
 
     /// All packets use `table`, if it has a route for them, before they use the main table.
     pub fn add_rule(&self, v4: bool, table: u32) -> Result<()> {
-        let mut m = RuleMessage::default();
-        m.header.family = if v4 {
-            AddressFamily::Inet
-        } else {
-            AddressFamily::Inet6
-        };
-        m.header.action = RuleAction::ToTable;
-        m.attributes.push(RuleAttribute::Table(table));
-        granted(self.create(RouteNetlinkMessage::NewRule(m))?).context("rule")
+        self.add_rule_with(v4, table, 0, &[])
     }
 
     /// Packets with `mark` use `table`.
     pub fn add_mark_rule(&self, v4: bool, mark: u32, table: u32) -> Result<()> {
-        let mut m = RuleMessage::default();
-        m.header.family = if v4 {
-            AddressFamily::Inet
-        } else {
-            AddressFamily::Inet6
-        };
-        m.header.action = RuleAction::ToTable;
-        m.attributes.push(RuleAttribute::FwMark(mark));
-        m.attributes.push(RuleAttribute::Table(table));
-        granted(self.create(RouteNetlinkMessage::NewRule(m))?).context("rule")
+        self.add_rule_with(v4, table, 0, &[RuleAttribute::FwMark(mark)])
     }
 
     /// Packets with this type of service (IPv6: traffic class) use `table`.
     pub fn add_tos_rule(&self, v4: bool, tos: u8, table: u32) -> Result<()> {
+        self.add_rule_with(v4, table, tos, &[])
+    }
+
+    /// Packets that leave by the link of this name use `table`.
+    pub fn add_oif_rule(&self, v4: bool, name: &str, table: u32) -> Result<()> {
+        self.add_rule_with(v4, table, 0, &[RuleAttribute::Oifname(name.into())])
+    }
+
+    /// All packets use `table`, but for its routes over links of this group.
+    pub fn add_group_rule(&self, v4: bool, group: u32, table: u32) -> Result<()> {
+        self.add_rule_with(v4, table, 0, &[RuleAttribute::SuppressIfGroup(group)])
+    }
+
+    fn add_rule_with(&self, v4: bool, table: u32, tos: u8, more: &[RuleAttribute]) -> Result<()> {
         let mut m = RuleMessage::default();
         m.header.family = if v4 {
             AddressFamily::Inet
@@ -146,6 +151,7 @@ impl Nl {
         };
         m.header.action = RuleAction::ToTable;
         m.header.tos = tos;
+        m.attributes.extend_from_slice(more);
         m.attributes.push(RuleAttribute::Table(table));
         granted(self.create(RouteNetlinkMessage::NewRule(m))?).context("rule")
     }
@@ -161,6 +167,14 @@ impl Nl {
             NLM_F_CREATE | NLM_F_REPLACE,
         )?)
         .with_context(|| format!("neighbour {ip}"))
+    }
+
+    /// A neighbour that does not answer.
+    pub fn fail_neigh(&self, index: u32, ip: IpAddr) -> Result<()> {
+        let mut m = neigh(index, ip);
+        m.header.state = NeighbourState::Failed;
+        granted(self.request(RouteNetlinkMessage::NewNeighbour(m), NLM_F_REPLACE)?)
+            .with_context(|| format!("failed neighbour {ip}"))
     }
 
     /// A proxy neighbour entry: the link answers for `ip`.

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+//! L3: routes are remembered, as the look-ups show that do not take place, and for how long. In-tree each packet is
+//! looked up, which shows that look-ups are counted.
+
+use crate::cases;
+use crate::cx::{Cx, Kind, Suite, EACH, V4, V46, V6, VETH};
+use crate::far::{far, Path, OLD};
+use crate::lookups::Lookups;
+use crate::nl::{granted, LinkSpec, Via};
+use crate::wait;
+use anyhow::{ensure, Result};
+
+cases! {
+    "kept", Suite::Both;
+    look_ups_are_saved: EACH, V46;
+    stopped_slave: VETH, V4;
+    another_mode: VETH, V4;
+    without_carrier: VETH, V6;
+}
+
+/// Packets in a row.
+const BURST: usize = 48;
+
+fn burst(path: &Path) -> Result<()> {
+    let frame = path.frame(b"burst");
+    (0..BURST).try_for_each(|_| path.tap.send(&frame))
+}
+
+/// Few look-ups for many packets. IPv6's routes are good for a tick of the clock, so on a slow machine a burst meets
+/// several; it has some tries for a quick one.
+fn remembered(cx: Cx, path: &Path, lookups: &Lookups) -> Result<()> {
+    let mut least = usize::MAX;
+    for _ in 0..40 {
+        let seen = lookups.during(|| burst(path))?;
+        path.wire.drain()?;
+        if cx.kind == Kind::Ipvlan {
+            ensure!(seen >= BURST, "{seen} look-ups for {BURST} packets");
+            return Ok(());
+        }
+        least = least.min(seen);
+        if least <= BURST / 4 {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("never less than {least} look-ups for {BURST} packets");
+}
+
+async fn look_ups_are_saved(cx: Cx) -> Result<()> {
+    let path = Path::new(cx)?;
+    path.all(OLD, "warm").await?;
+    remembered(cx, &path, &Lookups::of(far(cx))?)
+}
+
+/// When a slave stops, its master's routes are given back: the next packet is looked up.
+async fn stopped_slave(cx: Cx) -> Result<()> {
+    let path = Path::new(cx)?;
+    let other = path.lan.slave()?;
+    let lookups = Lookups::of(far(cx))?;
+    path.all(OLD, "warm").await?;
+    for round in 0..3 {
+        remembered(cx, &path, &lookups)?;
+        other.ns.nl().down(other.index)?;
+        let seen = lookups.during(|| path.tap.send(&path.frame(b"after")))?;
+        ensure!(seen > 0, "round {round}: remembered beyond a stop");
+        other.ns.nl().up(other.index)?;
+    }
+    path.all(OLD, "at last").await
+}
+
+/// And when the mode changes.
+async fn another_mode(cx: Cx) -> Result<()> {
+    let path = Path::new(cx)?;
+    let lan = &path.lan;
+    let other = lan.slave()?;
+    let lookups = Lookups::of(far(cx))?;
+    path.all(OLD, "warm").await?;
+    for mode in [2, 1, 2, 1] {
+        remembered(cx, &path, &lookups)?;
+        let mut spec = lan.spec(&other.name);
+        spec.mode = Some(mode);
+        granted(other.ns.nl().change_link(other.index, &spec)?)?;
+        let seen = lookups.during(|| path.tap.send(&path.frame(b"after")))?;
+        ensure!(seen > 0, "remembered beyond mode {mode}");
+    }
+    path.all(OLD, "at last").await
+}
+
+/// A route of IPv6 may lead to another device than the master. If that has no carrier, the route is not remembered: whether
+/// it counts may change without a word (`ignore_routes_with_linkdown`).
+async fn without_carrier(cx: Cx) -> Result<()> {
+    let path = Path::new(cx)?;
+    let nl = path.lan.host.nl();
+    nl.add_link(&LinkSpec {
+        up: true,
+        ..LinkSpec::new("dummy", "d1")
+    })?;
+    let index = nl.link("d1")?.index;
+    nl.add_route(far(cx), cx.host_prefix(), Via::Link(index))?;
+    let lookups = Lookups::of(far(cx))?;
+    remembered(cx, &path, &lookups)?;
+    granted(nl.set_link(index, |l| l.carrier(false))?)?;
+    wait::until("the carrier is gone", || Ok(!nl.link_at(index)?.carrier)).await?;
+    let seen = lookups.during(|| {
+        let frame = path.frame(b"without");
+        (0..BURST).for_each(|_| drop(path.tap.try_send(&frame)));
+        Ok(())
+    })?;
+    ensure!(seen >= BURST, "{seen} look-ups for {BURST} packets");
+    Ok(())
+}
