@@ -25,9 +25,9 @@
 //!    look-up could have come before just as well.
 //!
 //! What moves no generation either is not waited for: where it could matter, no route is kept. That is, in IPv4, in a
-//! namespace with next hop objects, of which the replaced member of a group is told to nobody; in IPv6, where there are
-//! rules of one's own, and over a device without a carrier, for which `ignore_routes_with_linkdown` may be set. (In IPv4
-//! that is the master, without whose carrier its slaves send nothing.)
+//! namespace with next hop objects, of which the replaced member of a group is told to nobody; in IPv6, over a device
+//! without a carrier, for which `ignore_routes_with_linkdown` may be set. (In IPv4 that is the master, without whose
+//! carrier its slaves send nothing.)
 //!
 //! # When a route is kept
 //!

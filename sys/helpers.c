@@ -295,24 +295,24 @@ void ipvlan_rs_route6_moment(const struct net *net, struct ipvlan_rs_route6_seal
 
 /*
  * May a route be kept that was looked up after the moment of @seal, which gets its cookie? Not one of several paths, nor
- * one that is no copy for this CPU (an exception, an error, a route for one packet), nor where rules or the carrier
- * decide.
+ * one that is no copy for this CPU (an exception, an error, a route for one packet), nor where the carrier decides or the
+ * name of a VRF.
  */
-bool ipvlan_rs_route6_keep(const struct net *net, const struct dst_entry *dst, struct ipvlan_rs_route6_seal *seal)
+bool ipvlan_rs_route6_keep(const struct dst_entry *dst, struct ipvlan_rs_route6_seal *seal)
 {
 	const struct rt6_info *rt = container_of_const(dst, struct rt6_info, dst);
+	const struct net_device *dev;
 	const struct fib6_info *from;
 	bool keep = false;
 
-	if (fib6_has_custom_rules(net))
-		return false;
 	rcu_read_lock();
 	from = rcu_dereference(rt->from);
 	if (!from || !(rt->rt6i_flags & RTF_PCPU) || dst->rt_uncached_list || dst->expires)
 		goto out;
 	if (from->nh ? nexthop_is_multipath(from->nh) : READ_ONCE(from->fib6_nsiblings))
 		goto out;
-	if (!netif_carrier_ok(dst_dev_rcu(dst)))
+	dev = dst_dev_rcu(dst);
+	if (!netif_carrier_ok(dev) || netif_is_l3_slave(dev))
 		goto out;
 	seal->cookie = rt6_get_cookie(rt);
 	keep = true;

@@ -75,7 +75,7 @@ struct ipvlan_rs_route6_seal {
 };
 
 void ipvlan_rs_route6_moment(const struct net *net, struct ipvlan_rs_route6_seal *seal);
-bool ipvlan_rs_route6_keep(const struct net *net, const struct dst_entry *dst, struct ipvlan_rs_route6_seal *seal);
+bool ipvlan_rs_route6_keep(const struct dst_entry *dst, struct ipvlan_rs_route6_seal *seal);
 bool ipvlan_rs_route6_holds(const struct net *net, struct dst_entry *dst, const struct ipvlan_rs_route6_seal *seal);
 
 struct ipvlan_rs_place;

@@ -118,6 +118,28 @@ pub fn judge(r: &Results) -> Vec<Goal> {
         vec![(2.0, ns("cache miss", 1, "memory"))],
     ));
 
+    goals.push(decide(
+        format!("{row}, ns: what 100000 addresses add to one on each slave : two cache misses"),
+        1.0,
+        vec![
+            (1.0, ns(row, 100_000, "ipvlan_rs")),
+            (-1.0, ns(row, 100_000, "bare")),
+            (-1.0, ns(row, 1000, "ipvlan_rs")),
+            (1.0, ns(row, 1000, "bare")),
+        ],
+        vec![(2.0, ns("cache miss", 1, "memory"))],
+    ));
+    let row = "look-up in the table, host";
+    goals.push(decide(
+        format!("{row}, ns: what 1000000 addresses add to 1 : two cache misses"),
+        1.0,
+        vec![
+            (1.0, ns(row, 1_000_000, "ipvlan_rs")),
+            (-1.0, ns(row, 1, "ipvlan_rs")),
+        ],
+        vec![(2.0, ns("cache miss, host", 1, "memory"))],
+    ));
+
     for mode in ["l2", "l3"] {
         let row = format!("sibling {mode} v4 60");
         goals.push(decide(
@@ -274,6 +296,21 @@ mod tests {
         assert_eq!(verdict(&ns(310), what), "met");
         assert_eq!(verdict(&ns(311), what), "NOT MET");
         assert_eq!(verdict(&with(200), what), "not measured");
+    }
+
+    #[test]
+    fn the_hosts_table_is_held_against_the_hosts_misses() {
+        let row = "look-up in the table, host";
+        let with = |most: u32| {
+            let ns = String::from("bench-clock | nanoseconds\n");
+            ns + &line(row, 1, "ipvlan_rs", "20")
+                + &line(row, 1_000_000, "ipvlan_rs", &most.to_string())
+                + &line("cache miss, host", 1, "memory", "100")
+                // Of another machine.
+                + &line("cache miss", 1, "memory", "1000")
+        };
+        assert_eq!(verdict(&with(220), row), "met");
+        assert_eq!(verdict(&with(221), row), "NOT MET");
     }
 
     #[test]

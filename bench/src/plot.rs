@@ -39,7 +39,7 @@ const PLOTS: &[Plot] = &[
         file: "tx-l3.svg",
         row: "tx l3 v4 destinations",
         clock: Clock::Instructions,
-        title: "Sent by a slave in mode L3",
+        title: "Sent by a slave in mode L3, IPv4",
         x: "destinations",
         y: "instructions per packet",
     },
@@ -121,45 +121,71 @@ fn lay(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let all = || lines.iter().flat_map(|(_, _, points)| points);
     let right = all().map(|p| p.0).fold(2.0, f64::max);
-    let top = all().map(|p| p.1).fold(1.0, f64::max) * 1.1;
+    let left = all().map(|p| p.0).fold(right / 2.0, f64::min);
+    let top = all().map(|p| p.1).fold(1.0, f64::max) * 1.05;
     let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption(
-            format!("{} (Linux {kernel})", plot.title),
-            ("sans-serif", 17),
-        )
-        .margin(10)
+    let (head, body) = area.split_vertically(58);
+    let title = format!("{} (Linux {kernel})", plot.title);
+    head.draw(&Text::new(title, (20, 12), ("sans-serif", 17)))?;
+    // The legend above the curves, where it hides none.
+    for (n, (kind, colour, _)) in (0i32..).zip(lines) {
+        let x = 86 + n * 110;
+        let stroke = colour.stroke_width(3);
+        head.draw(&PathElement::new(vec![(x, 46), (x + 20, 46)], stroke))?;
+        head.draw(&Text::new(*kind, (x + 26, 39), ("sans-serif", 13)))?;
+    }
+    let mut chart = ChartBuilder::on(&body)
+        .margin(8)
+        // Half of the last number is right of its place.
+        .margin_right(36)
         .x_label_area_size(40)
-        .y_label_area_size(75)
-        .build_cartesian_2d((1.0..right).log_scale(), 0.0..top)?;
+        .y_label_area_size(78)
+        .build_cartesian_2d((left..right).log_scale(), 0.0..top)?;
     chart
         .configure_mesh()
         .x_desc(plot.x)
         .y_desc(plot.y)
         .light_line_style(TRANSPARENT)
-        .x_label_formatter(&|v| format!("{v:.0}"))
-        .y_label_formatter(&|v| format!("{v:.0}"))
+        .x_label_formatter(&|v| grouped(*v))
+        .y_label_formatter(&|v| grouped(*v))
         .draw()?;
-    for (kind, colour, points) in lines {
-        let colour = *colour;
-        chart
-            .draw_series(LineSeries::new(
-                points.iter().copied(),
-                colour.stroke_width(2),
-            ))?
-            .label(*kind)
-            .legend(move |(x, y)| {
-                PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
-            });
+    for (_, colour, points) in lines {
+        let stroke = colour.stroke_width(2);
+        chart.draw_series(LineSeries::new(points.iter().copied(), stroke))?;
         chart.draw_series(points.iter().map(|p| Circle::new(*p, 3, colour.filled())))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
     area.present()?;
     Ok(())
+}
+
+/// A whole number, with a thin space at each thousand.
+fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut out = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n) % 3 == 0 && digits.len() > 4 {
+            out.push('\u{2009}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_apart() {
+        let seen = [0.0, 999.4, 4096.0, 10_000.0, 1_234_567.0].map(grouped);
+        let want = [
+            "0",
+            "999",
+            "4096",
+            "10\u{2009}000",
+            "1\u{2009}234\u{2009}567",
+        ];
+        assert_eq!(seen, want);
+    }
 }

@@ -53,10 +53,13 @@ async fn route_gone_from_an_earlier_table(cx: Cx) -> Result<()> {
     let nl = path.lan.host.nl();
     nl.add_rule(!cx.far_is_v6(), EARLIER)?;
     path.route((EARLIER, 2))?;
-    nl.add_route_in(EARLIER, far(cx), cx.host_prefix(), Via::Throw)?;
-    path.all(OLD, "before it goes").await?;
-    nl.del_route_in(EARLIER, far(cx), cx.host_prefix())?;
-    path.all(NEW, "after it went").await
+    let (to, len) = (far(cx), cx.host_prefix());
+    nl.add_route_in(EARLIER, to, len, Via::Throw)?;
+    path.flips(
+        || nl.del_route_in(EARLIER, to, len),
+        || nl.add_route_in(EARLIER, to, len, Via::Throw),
+    )
+    .await
 }
 
 async fn more_specific_route(cx: Cx) -> Result<()> {
