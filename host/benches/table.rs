@@ -70,7 +70,7 @@ fn look_ups(table: &Table<Address>, n: u32) -> f64 {
     let begin = Instant::now();
     for _ in 0..STEPS {
         random = next(random);
-        let wanted = ((random >> 32) * u64::from(n) >> 32) as u32;
+        let wanted = (((random >> 32) * u64::from(n)) >> 32) as u32;
         let rcu = RcuRead::lock();
         let found = table.lookup(&address(wanted), &rcu).expect("it is there");
         // Nothing is added, but not before it was found.

@@ -5,7 +5,7 @@
 use crate::cases;
 use crate::cx::{Cx, Suite, EACH, V46, V6, VETH};
 use crate::far::{far, gateway, neighbours, Path, EARLIER, MARK, NEW, OLD, OLD_WAY};
-use crate::frames::{self, Mac};
+use crate::frames;
 use crate::nl::{granted, nexthop, Via};
 use crate::packet::Captured;
 use anyhow::{ensure, Result};
