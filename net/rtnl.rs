@@ -10,13 +10,18 @@ use kernel::types::NotThreadSafe;
 pub(crate) struct Rtnl(NotThreadSafe);
 
 impl Rtnl {
-    /// Takes the word of the caller that the lock is held.
+    /// Takes the word of the caller that the lock is held. A kernel with `CONFIG_PROVE_RCU` checks it.
     ///
     /// # Safety
     ///
     /// This task must hold it until the witness is gone. Lend it to safe code by reference only.
     #[inline]
-    pub(crate) const unsafe fn assume() -> Self {
+    pub(crate) unsafe fn assume() -> Self {
+        #[cfg(CONFIG_PROVE_RCU)]
+        // SAFETY: Looks at this task only.
+        unsafe {
+            sys::ipvlan_rs_assert_rtnl()
+        };
         Self(NotThreadSafe)
     }
 

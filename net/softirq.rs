@@ -22,7 +22,7 @@ impl Softirq {
     /// Bottom halves must be disabled, and a read-side section last, until the witness is gone. Lend it by reference
     /// only.
     #[inline]
-    pub(super) const unsafe fn assume() -> Self {
+    pub(super) unsafe fn assume() -> Self {
         // SAFETY: By the safety requirements.
         unsafe {
             Self {

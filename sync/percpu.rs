@@ -18,13 +18,18 @@ use kernel::{
 pub(crate) struct BhOff(NotThreadSafe);
 
 impl BhOff {
-    /// Takes the word of the caller that bottom halves are disabled.
+    /// Takes the word of the caller that bottom halves are disabled. A kernel with `CONFIG_PROVE_RCU` checks it.
     ///
     /// # Safety
     ///
     /// They must stay so until the witness is gone. Lend it by reference only.
     #[inline]
-    pub(crate) const unsafe fn assume() -> Self {
+    pub(crate) unsafe fn assume() -> Self {
+        #[cfg(CONFIG_PROVE_RCU)]
+        // SAFETY: Looks at this CPU only.
+        unsafe {
+            sys::ipvlan_rs_assert_bh_off()
+        };
         Self(NotThreadSafe)
     }
 

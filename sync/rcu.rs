@@ -49,14 +49,15 @@ impl RcuRead {
     /// Takes the word of the caller that a read-side critical section is already there.
     ///
     /// For callbacks that the kernel runs as readers: with `rcu_read_lock()` held or with bottom halves or preemption
-    /// disabled, all of which [`wait_for_readers`] waits for. Costs nothing.
+    /// disabled, all of which [`wait_for_readers`] waits for. Costs nothing; a kernel with `CONFIG_PROVE_RCU` checks it.
     ///
     /// # Safety
     ///
     /// The section must last until the witness is gone. Lend the witness to safe code by reference only, from a
     /// variable of the callback: an owned one could be leaked and would then outlast its section.
     #[inline]
-    pub const unsafe fn assume() -> Self {
+    pub unsafe fn assume() -> Self {
+        assert_reader();
         // INVARIANT: By the safety requirements a read-side section lasts as long as the witness.
         Self(NotThreadSafe)
     }
@@ -71,6 +72,16 @@ impl RcuRead {
         // INVARIANT: The section begun above ends only in `RcuGuard::drop`.
         RcuGuard(RcuRead(NotThreadSafe))
     }
+}
+
+/// Has lockdep complain unless this is inside a read-side critical section, on kernels with `CONFIG_PROVE_RCU`.
+#[inline(always)]
+fn assert_reader() {
+    #[cfg(CONFIG_PROVE_RCU)]
+    // SAFETY: Looks at this CPU and task only; any context.
+    unsafe {
+        sys::ipvlan_rs_assert_reader()
+    };
 }
 
 /// A read-side critical section of its own, made by [`RcuRead::lock`].
@@ -138,6 +149,7 @@ impl<T> RcuPointer<T> {
     /// What was written before [`RcuPointer::assign`] stored the pointer is seen through it.
     #[inline]
     pub fn load(&self, _rcu: &RcuRead) -> *mut T {
+        assert_reader();
         // `Atomic::load` calls a C helper on kernels built with gcc, so this is READ_ONCE by hand: a volatile load of
         // one word. Ordering: pairs with the release in `assign` by the address dependency of the caller's accesses.
         //

@@ -68,6 +68,24 @@ bool ipvlan_rs_rtnl_is_locked(void)
 	return rtnl_is_locked();
 }
 
+#ifdef CONFIG_PROVE_RCU
+/* Where a witness is made by somebody's word, lockdep is asked whether it is true. */
+void ipvlan_rs_assert_reader(void)
+{
+	RCU_LOCKDEP_WARN(!rcu_read_lock_any_held(), "ipvlan_rs: no RCU read-side critical section");
+}
+
+void ipvlan_rs_assert_rtnl(void)
+{
+	RCU_LOCKDEP_WARN(!lockdep_rtnl_is_held(), "ipvlan_rs: this task does not hold RTNL");
+}
+
+void ipvlan_rs_assert_bh_off(void)
+{
+	RCU_LOCKDEP_WARN(!in_softirq() && !irqs_disabled(), "ipvlan_rs: bottom halves are on");
+}
+#endif
+
 void ipvlan_rs_work_init(struct work_struct *work, work_func_t func)
 {
 	INIT_WORK(work, func);

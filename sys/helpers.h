@@ -24,6 +24,12 @@ void ipvlan_rs_rcu_read_unlock(void);
 void ipvlan_rs_cond_resched(void);
 bool ipvlan_rs_rtnl_is_locked(void);
 
+#ifdef CONFIG_PROVE_RCU
+void ipvlan_rs_assert_reader(void);
+void ipvlan_rs_assert_rtnl(void);
+void ipvlan_rs_assert_bh_off(void);
+#endif
+
 void ipvlan_rs_work_init(struct work_struct *work, work_func_t func);
 void ipvlan_rs_work_queue(struct work_struct *work);
 
