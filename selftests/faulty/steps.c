@@ -3,9 +3,9 @@
  * For a test build of ipvlan_rs: whatever of the kernel's the module calls that may fail, fails when it is told to, in
  * whatever context. The linker has the module call these instead (--wrap, see scripts/check-debug).
  *
- *   fail_nth    the nth call from now on fails, once
- *   fail_every  every nth call fails, until it is 0 again
- *   failed      how many have; failed_in, by function
+ *   fail_nth    the nth call from now on fails, once; of the task that wrote this only, not of softirqs on top of it
+ *   fail_every  every nth call fails, until it is 0 again; anybody's
+ *   failed_in   how many have, for each function
  */
 
 #include <linux/if_vlan.h>
@@ -15,24 +15,23 @@
 #include <linux/netfilter.h>
 #include <linux/percpu.h>
 #include <linux/skbuff.h>
+#include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <net/addrconf.h>
 #include <net/net_namespace.h>
+#include <net/route.h>
 #include <net/rtnetlink.h>
 
-static int fail_nth;
-module_param(fail_nth, int, 0600);
 static int fail_every;
 module_param(fail_every, int, 0600);
-static int failed;
-module_param(failed, int, 0400);
 
 #define STEPS(X) \
 	X(rust_helper_krealloc_node_align) X(rust_helper_kvrealloc_node_align) X(pcpu_alloc_noprof) X(skb_clone) \
 	X(__pskb_pull_tail) X(ida_alloc_range) X(netdev_rx_handler_register) X(netdev_upper_dev_link) \
 	X(nf_register_net_hooks) X(register_netdevice) X(register_netdevice_notifier) X(register_inetaddr_notifier) \
 	X(register_inetaddr_validator_notifier) X(register_inet6addr_notifier) X(register_inet6addr_validator_notifier) \
-	X(register_pernet_subsys) X(rtnl_link_register) X(dev_set_allmulti) X(dev_change_flags) X(vlan_vid_add)
+	X(register_pernet_subsys) X(rtnl_link_register) X(dev_set_allmulti) X(dev_change_flags) X(vlan_vid_add) \
+	X(dev_uc_sync) X(dev_mc_sync) X(netif_pre_changeaddr_notify) X(ip_route_output_flow)
 
 #define NUMBER(name) STEP_##name,
 enum step { STEPS(NUMBER) N_STEPS };
@@ -41,6 +40,9 @@ enum step { STEPS(NUMBER) N_STEPS };
 static const char *const names[] = { STEPS(NAME) };
 static int counts[N_STEPS];
 static int calls;
+static int nth;
+/* Compared only. */
+static const struct task_struct *whose;
 static DEFINE_RAW_SPINLOCK(lock);
 
 static bool fails(enum step step)
@@ -49,25 +51,37 @@ static bool fails(enum step step)
 	bool fail = false;
 
 	raw_spin_lock_irqsave(&lock, flags);
-	if (fail_nth > 0)
-		fail = --fail_nth == 0;
+	if (nth > 0 && in_task() && current == whose)
+		fail = --nth == 0;
 	if (fail_every > 0)
 		fail |= ++calls % fail_every == 0;
-	if (fail) {
-		failed++;
-		counts[step]++;
-	}
+	counts[step] += fail;
 	raw_spin_unlock_irqrestore(&lock, flags);
 	return fail;
 }
+
+static int set_fail_nth(const char *text, const struct kernel_param *kp)
+{
+	int value, err = kstrtoint(text, 0, &value);
+
+	if (err)
+		return err;
+	raw_spin_lock_irq(&lock);
+	nth = value;
+	whose = current;
+	raw_spin_unlock_irq(&lock);
+	return 0;
+}
+
+static const struct kernel_param_ops fail_nth_ops = { .set = set_fail_nth };
+module_param_cb(fail_nth, &fail_nth_ops, NULL, 0200);
 
 static int get_failed_in(char *buffer, const struct kernel_param *kp)
 {
 	int i, length = 0;
 
 	for (i = 0; i < N_STEPS; i++)
-		if (counts[i])
-			length += scnprintf(buffer + length, PAGE_SIZE - length, "%s %d\n", names[i], counts[i]);
+		length += scnprintf(buffer + length, PAGE_SIZE - length, "%s %d\n", names[i], counts[i]);
 	return length;
 }
 
@@ -114,3 +128,9 @@ FALLIBLE(dev_set_allmulti, int, -ENOMEM, (struct net_device *dev, int inc), (dev
 FALLIBLE(dev_change_flags, int, -ENOMEM,
 	 (struct net_device *dev, unsigned int flags, struct netlink_ext_ack *extack), (dev, flags, extack))
 FALLIBLE(vlan_vid_add, int, -ENOMEM, (struct net_device *dev, __be16 proto, u16 vid), (dev, proto, vid))
+FALLIBLE(dev_uc_sync, int, -ENOMEM, (struct net_device *to, struct net_device *from), (to, from))
+FALLIBLE(dev_mc_sync, int, -ENOMEM, (struct net_device *to, struct net_device *from), (to, from))
+FALLIBLE(ip_route_output_flow, struct rtable *, ERR_PTR(-ENOMEM),
+	 (struct net *net, struct flowi4 *flp4, const struct sock *sk), (net, flp4, sk))
+FALLIBLE(netif_pre_changeaddr_notify, int, -ENOMEM,
+	 (struct net_device *dev, const char *addr, struct netlink_ext_ack *extack), (dev, addr, extack))

@@ -8,9 +8,12 @@
 //! (Documentation/fault-injection/).
 
 use anyhow::{Context, Result};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
 
 const FAILSLAB: &str = "/sys/kernel/debug/failslab";
 const OURS: &str = "/sys/module/ipvlan_rs/parameters";
@@ -31,30 +34,56 @@ fn set(directory: &str, key: &str, value: &str) -> Result<()> {
     })
 }
 
-fn failed() -> Result<u64> {
-    let text = fs::read_to_string(format!("{OURS}/failed"))
+/// How often each of the module's steps has failed, in all cases until now; the module itself forgets when it goes.
+static FAILED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+
+/// How often each of the module's steps has failed since it was loaded.
+fn failed_in() -> Result<BTreeMap<String, u64>> {
+    let text = fs::read_to_string(format!("{OURS}/failed_in"))
         .context("not the test build of the module (scripts/check-debug faults)")?;
-    Ok(text.trim().parse()?)
+    text.lines()
+        .map(|line| {
+            let (name, count) = line.split_once(' ').context("no count")?;
+            Ok((name.to_string(), count.trim().parse()?))
+        })
+        .collect()
 }
 
-/// Which of the module's steps have failed since it was loaded: `function count, …`.
-pub fn failed_in() -> Result<String> {
-    let text = fs::read_to_string(format!("{OURS}/failed_in"))?;
-    Ok(text.trim().replace('\n', ", "))
+/// Adds what has failed since `before`.
+fn remember(before: &BTreeMap<String, u64>) -> Result<()> {
+    let mut all = FAILED.lock().expect("nobody panics with it");
+    for (name, count) in failed_in()? {
+        let more = count - before.get(&name).copied().unwrap_or(0);
+        *all.entry(name).or_default() += more;
+    }
+    Ok(())
+}
+
+/// How often each of the module's steps has failed in all cases until now.
+pub fn failed_until_now() -> BTreeMap<String, u64> {
+    FAILED.lock().expect("nobody panics with it").clone()
+}
+
+static INJECTING: AtomicBool = AtomicBool::new(false);
+
+/// Whether this run makes anything fail: the kernel then says that its reference tracker lacked memory.
+pub fn injecting() -> bool {
+    INJECTING.load(Ordering::Relaxed)
 }
 
 /// While it lives, one step of this thread's system calls fails, or the module's next `n`th.
 pub enum Nth {
-    Ours(u64),
+    Ours(BTreeMap<String, u64>),
     Anybodys(File),
 }
 
 impl Nth {
     /// The `n`th from now on, counted from one.
     pub fn arm(whose: Whose, n: u32) -> Result<Nth> {
+        INJECTING.store(true, Ordering::Relaxed);
         let text = n.to_string();
         if whose == Whose::Ours {
-            let before = failed()?;
+            let before = failed_in()?;
             set(OURS, "fail_nth", &text)?;
             return Ok(Nth::Ours(before));
         }
@@ -75,7 +104,8 @@ impl Nth {
         match self {
             Nth::Ours(before) => {
                 set(OURS, "fail_nth", "0")?;
-                Ok(failed()? > before)
+                remember(&before)?;
+                Ok(failed_in()?.values().sum::<u64>() > before.values().sum())
             }
             Nth::Anybodys(mut file) => {
                 let mut text = [0; 16];
@@ -89,23 +119,25 @@ impl Nth {
 }
 
 /// While it lives, every nth of the module's steps fails, in whatever context.
-pub struct Every(u64);
+pub struct Every(BTreeMap<String, u64>);
 
 impl Every {
     pub fn begin(n: u64) -> Result<Every> {
-        let before = failed()?;
+        INJECTING.store(true, Ordering::Relaxed);
+        let before = failed_in()?;
         set(OURS, "fail_every", &n.to_string())?;
         Ok(Every(before))
     }
 
     /// How many have failed until now.
     pub fn failures(&self) -> Result<u64> {
-        Ok(failed()? - self.0)
+        Ok(failed_in()?.values().sum::<u64>() - self.0.values().sum::<u64>())
     }
 }
 
 impl Drop for Every {
     fn drop(&mut self) {
         let _ = set(OURS, "fail_every", "0");
+        let _ = remember(&self.0);
     }
 }
