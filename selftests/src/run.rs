@@ -83,7 +83,7 @@ pub fn run(options: Options) -> Result<bool> {
         &[]
     };
     let both = if walks.is_empty() { 0 } else { walks.len() + 1 };
-    let fuzz = if options.fuzz.is_some() { 2 } else { 0 };
+    let fuzz = options.fuzz.as_ref().map_or(0, Fuzz::parts);
     let count = (runs.len() + both + fuzz) * options.repeat as usize + last.len();
     let mut state = State::new(count)?;
     state.patience = if options.debug { 6 } else { 1 };
@@ -102,7 +102,7 @@ pub fn run(options: Options) -> Result<bool> {
             state.walk(&runtime, &walks);
         }
         if let Some(fuzz) = &options.fuzz {
-            state.fuzz(&runtime, fuzz);
+            state.fuzz(&runtime, fuzz, options.debug);
         }
     }
     state.namespaces_gone(&runtime);
@@ -234,16 +234,20 @@ impl State {
     }
 
     /// Puts mutated frames in, and makes mutated requests.
-    fn fuzz(&mut self, runtime: &tokio::runtime::Runtime, fuzz: &Fuzz) {
+    fn fuzz(&mut self, runtime: &tokio::runtime::Runtime, fuzz: &Fuzz, debug: bool) {
         self.prepare(Suite::Own, Kind::IpvlanRs);
         let (seed, own) = (fuzz.seed, Kind::IpvlanRs as usize);
         let name = |what, number| format!("ipvlan_rs:fuzz.{what}:{seed}:{number}");
-        let frames = name("frames", fuzz.frames);
-        let run = fuzz::frames(seed, fuzz.frames);
-        self.measure(runtime, own, &frames, fuzz::LIMIT, run);
-        let requests = name("requests", fuzz.requests);
-        let run = fuzz::requests(seed, fuzz.requests);
-        self.measure(runtime, own, &requests, fuzz::LIMIT, run);
+        if fuzz.frames > 0 {
+            let frames = name("frames", fuzz.frames);
+            let run = fuzz::frames(seed, fuzz.frames, debug);
+            self.measure(runtime, own, &frames, fuzz::LIMIT, run);
+        }
+        if fuzz.requests > 0 {
+            let requests = name("requests", fuzz.requests);
+            let run = fuzz::requests(seed, fuzz.requests, debug);
+            self.measure(runtime, own, &requests, fuzz::LIMIT, run);
+        }
     }
 
     fn measure(

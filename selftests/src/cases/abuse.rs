@@ -5,6 +5,7 @@ use super::address::arrives;
 use super::slaac;
 use crate::cases;
 use crate::cx::{Cx, Kind, Skip, Suite, EACH, V4, V46, V6, VETH};
+use crate::debug;
 use crate::frames;
 use crate::kmsg::Kmsg;
 use crate::lan::{Lan, Mode, Slave};
@@ -285,7 +286,11 @@ async fn distributed(
 /// With more than a few slaves group frames wait for a worker. A tenant that sends as many as it can fills no more than
 /// its share of the queue, so a sibling's are all distributed. A B A B: alone, beside the flood, and both again.
 async fn flood_leaves_room_for_others(cx: Cx) -> Result<()> {
-    const NUMBER: usize = 100;
+    let (number, flooding) = if debug::kernel() {
+        (10, 15_000)
+    } else {
+        (100, 150_000)
+    };
     let lan = Lan::new(cx, Mode::L2)?;
     let mut tenant = Tenant::new()?;
     let theirs = lan.slave_in(tenant.ns.clone(), |s| LinkSpec {
@@ -311,9 +316,9 @@ async fn flood_leaves_room_for_others(cx: Cx) -> Result<()> {
     for round in 0..4 {
         let attack = round % 2 == 1;
         if attack {
-            tenant.begin(&format!("{words} 150000"))?;
+            tenant.begin(&format!("{words} {flooding}"))?;
         }
-        let (seen, took) = distributed(&sender, &frame, &receiver, NUMBER).await?;
+        let (seen, took) = distributed(&sender, &frame, &receiver, number).await?;
         let mut taken = String::from("0");
         if attack {
             let still = tenant.busy()?;
@@ -321,10 +326,10 @@ async fn flood_leaves_room_for_others(cx: Cx) -> Result<()> {
             ensure!(still, "the flood of {taken} frames was over too soon");
         }
         figures.push(format!(
-            "{seen} of {NUMBER} in {} ms beside {taken}",
+            "{seen} of {number} in {} ms beside {taken}",
             took.as_millis()
         ));
-        ensure!(seen == NUMBER, "lost beside a flood: {figures:?}");
+        ensure!(seen == number, "lost beside a flood: {figures:?}");
     }
     println!("# group frames of a victim: {}", figures.join("; "));
     Ok(())
@@ -361,6 +366,9 @@ async fn many_addresses_slow_nobody(cx: Cx) -> Result<()> {
         ("fd75::1", 1 << 32),
         ("fd76::1", 1 << 72),
     ];
+    if debug::kernel() {
+        return Err(Skip("it measures times, which mean nothing on a debug kernel".into()).into());
+    }
     let lan = Lan::new(cx, Mode::L2)?;
     let mut tenant = Tenant::new()?;
     let (theirs, victim) = (lan.slave_in(tenant.ns.clone(), |s| s)?, lan.slave()?);

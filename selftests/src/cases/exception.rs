@@ -84,8 +84,10 @@ async fn mtu_learnt_and_expired(cx: Cx) -> Result<()> {
         ensure!(!passes().await?, "the path's MTU is forgotten at once");
     }
     tokio::time::sleep(Duration::from_millis(2500)).await;
-    for _ in 0..4 {
-        ensure!(passes().await?, "the path's MTU is heeded after it expired");
+    // A guest that is starved counts its ticks late.
+    soon("the path's MTU is heeded after it expired", &passes).await?;
+    for _ in 0..3 {
+        ensure!(passes().await?, "the path's MTU is heeded again");
     }
     drop(socket);
     Ok(())

@@ -8,6 +8,7 @@ use crate::cx::{Cx, Suite, ANY, EACH};
 use crate::evidence;
 use crate::lan::{Lan, Mode};
 use crate::ping::ping;
+use crate::wait;
 use anyhow::{ensure, Context, Result};
 
 cases! {
@@ -43,6 +44,13 @@ async fn under_full_load(cx: Cx) -> Result<()> {
             load.running()
                 .await
                 .with_context(|| format!("round {round}"))?;
+        }
+        for slave in &slaves {
+            wait::until("packets at every slave", || {
+                Ok(slave.link()?.stats.rx_packets > 0)
+            })
+            .await
+            .with_context(|| format!("round {round}, {}", slave.name))?;
         }
         reload(cx).with_context(|| format!("round {round}"))?;
         for slave in &slaves {

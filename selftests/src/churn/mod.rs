@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     pub done: BTreeMap<&'static str, u64>,
-    pub refused: BTreeMap<i32, u64>,
+    pub refused: BTreeMap<(&'static str, i32), u64>,
 }
 
 impl Tally {
@@ -19,8 +19,8 @@ impl Tally {
         for (op, n) in &other.done {
             *self.done.entry(op).or_default() += n;
         }
-        for (errno, n) in &other.refused {
-            *self.refused.entry(*errno).or_default() += n;
+        for (which, n) in &other.refused {
+            *self.refused.entry(*which).or_default() += n;
         }
     }
 
@@ -38,13 +38,12 @@ impl Tally {
         done.join(", ")
     }
 
-    /// `EBUSY 3, …`
+    /// `create: EBUSY 3, …`
     pub fn describe_refused(&self) -> String {
-        let name = |errno: i32| format!("{:?}", nix::Error::from_raw(errno));
         let refused: Vec<_> = self
             .refused
             .iter()
-            .map(|(errno, n)| format!("{} {n}", name(*errno)))
+            .map(|((op, errno), n)| format!("{op}: {:?} {n}", nix::Error::from_raw(*errno)))
             .collect();
         refused.join(", ")
     }

@@ -108,7 +108,7 @@ impl Worker {
                     EXPECTED.contains(&refusal.errno),
                     "{op} was refused: {refusal}"
                 );
-                *self.tally.refused.entry(refusal.errno).or_default() += 1;
+                *self.tally.refused.entry((op, refusal.errno)).or_default() += 1;
             }
         }
         Ok(())

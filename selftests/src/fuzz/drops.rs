@@ -26,10 +26,10 @@ impl Drops {
         Ok(Drops(fs::write(format!("{EVENT}/trigger"), COUNT).is_ok()))
     }
 
-    /// What was counted, by name.
-    pub fn end(self) -> Result<String> {
+    /// What was counted, by name; none where the kernel cannot count it.
+    pub fn end(self) -> Result<Option<Tally>> {
         if !self.0 {
-            return Ok("not counted: this kernel has no histograms of trace events".into());
+            return Ok(None);
         }
         // print fmt: "... reason: %s", ..., __print_symbolic(REC->reason, { 2, "NOT_SPECIFIED" }, ...
         let format = fs::read_to_string(format!("{EVENT}/format"))?;
@@ -51,6 +51,6 @@ impl Drops {
             tally.add(name, count.trim().parse()?);
         }
         fs::write(format!("{EVENT}/trigger"), format!("!{COUNT}"))?;
-        Ok(tally.to_string())
+        Ok(Some(tally))
     }
 }

@@ -34,6 +34,13 @@ pub struct Fuzz {
     pub requests: u64,
 }
 
+impl Fuzz {
+    /// How many runs that makes: of frames, of requests, or of both.
+    pub fn parts(&self) -> usize {
+        usize::from(self.frames > 0) + usize::from(self.requests > 0)
+    }
+}
+
 impl FromStr for Fuzz {
     type Err = Error;
 
@@ -45,7 +52,10 @@ impl FromStr for Fuzz {
             frames: next()?,
             requests: next()?,
         };
-        ensure!(parts.next().is_none(), "SEED:FRAMES:REQUESTS");
+        ensure!(
+            parts.next().is_none() && fuzz.parts() > 0,
+            "SEED:FRAMES:REQUESTS"
+        );
         Ok(fuzz)
     }
 }

@@ -29,6 +29,10 @@ impl Tally {
         }
     }
 
+    pub fn sum(&self) -> u64 {
+        self.0.values().sum()
+    }
+
     pub fn get(&self, what: &str) -> u64 {
         self.0.get(what).copied().unwrap_or(0)
     }
