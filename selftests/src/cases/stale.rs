@@ -6,6 +6,7 @@ use crate::cases;
 use crate::cx::{Cx, Suite, EACH, V46, V6, VETH};
 use crate::far::{far, gateway, neighbours, Path, EARLIER, MARK, NEW, OLD, OLD_WAY};
 use crate::frames;
+use crate::lan::{namespaces_gone, Lan};
 use crate::nl::{granted, nexthop, Via};
 use crate::packet::Captured;
 use anyhow::{ensure, Result};
@@ -27,6 +28,7 @@ cases! {
     addresses: EACH, V46;
     device_down: EACH, V46;
     namespace_move: VETH, V46;
+    namespace_goes: VETH, V46;
     next_hop_replaced: EACH, V46;
     member_replaced: EACH, V46;
 }
@@ -253,6 +255,38 @@ async fn namespace_move(cx: Cx) -> Result<()> {
     let any = cx.pick([0; 4], [0u8; 16]);
     nl.add_route(any, 0, Via::Gateway(gateway(cx, 1)))?;
     path.all(NEW, "after").await
+}
+
+/// The master goes, and then the namespace that its routes were of: a route of IPv6 must not be held beyond. A kernel that
+/// watches its memory sees whether it is (`make check-debug`).
+async fn namespace_goes(cx: Cx) -> Result<()> {
+    let path = Path::new(cx)?;
+    path.all(OLD, "before").await?;
+    let there = cx.netns()?;
+    path.lan.host.nl().move_link(path.lan.master, there.fd())?;
+    let (frame, last) = (path.frame(b"after"), path.frame(b"last"));
+    let Path { lan, tap, wire, .. } = path;
+    let ip = lan.master_ip();
+    let Lan {
+        host, ext: _ext, ..
+    } = lan;
+    drop(host);
+    namespaces_gone().await?;
+    let nl = there.nl();
+    let master = nl.link("m0")?.index;
+    nl.up(master)?;
+    nl.add_addr(master, ip, cx.pick_prefix())?;
+    nl.add_neigh(master, gateway(cx, 1), NEW)?;
+    let any = cx.pick([0; 4], [0u8; 16]);
+    nl.add_route(any, 0, Via::Gateway(gateway(cx, 1)))?;
+    for _ in 0..4 {
+        tap.send(&frame)?;
+    }
+    tap.send(&last)?;
+    let is_last = |f: &Captured| frames::is_udp(&f.bytes, 7, b"last");
+    let seen = wire.expect("the last datagram", is_last).await?;
+    ensure!(seen.bytes[..6] == NEW, "sent the old way");
+    Ok(())
 }
 
 async fn next_hop_replaced(cx: Cx) -> Result<()> {

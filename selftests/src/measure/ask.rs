@@ -31,28 +31,35 @@ fn question(six: bool, n: u32) -> Vec<u8> {
 
 /// Slaves as containers have them, each in a namespace of its own: where several share one, all of them may answer for each
 /// other, and so must see the question.
-struct Tenants {
+struct Tenants<'a> {
     net: Net,
-    spaces: Vec<Netns>,
+    spaces: &'a [Netns],
     wire: Tap,
 }
 
-impl Tenants {
-    fn new(peer: Peer, six: bool, slaves: u32) -> Result<Tenants> {
+/// Namespaces for them. They take most of the time, so the kinds share them: each has a slave of each kind, and at any time
+/// one kind is asked.
+fn spaces(six: bool, slaves: u32) -> Result<Vec<Netns>> {
+    let space = |_| {
+        let ns = Netns::new()?;
+        if !six {
+            ns.sysctl("ipv6/conf/default/disable_ipv6", "1")?;
+        }
+        Ok(ns)
+    };
+    (0..slaves).map(space).collect()
+}
+
+impl<'a> Tenants<'a> {
+    fn new(peer: Peer, six: bool, spaces: &'a [Netns]) -> Result<Tenants<'a>> {
         // The master is one end of a cable; what is sent into the other arrives there.
         let net = Net::wired(peer, L2, six)?;
-        let mut spaces = Vec::new();
-        for n in 0..slaves {
-            let ns = Netns::new()?;
-            if !six {
-                ns.sysctl("ipv6/conf/default/disable_ipv6", "1")?;
-            }
-            net.create(&ns, "s0")?;
-            let index = ns.nl().link("s0")?.index;
+        for (n, ns) in (0..).zip(spaces) {
+            net.create(ns, peer.name())?;
+            let index = ns.nl().link(peer.name())?.index;
             ns.nl().up(index)?;
             let spec = AddrSpec::new(index, inside(six, n), if six { 128 } else { 32 });
             granted(ns.nl().try_add_addr(&spec)?)?;
-            spaces.push(ns);
         }
         let (ns, index) = net.cable.clone().context("a wired network has a cable")?;
         let wire = Tap::new(&ns, index)?;
@@ -74,12 +81,13 @@ pub fn neighbours(b: &mut Bench<'_>) -> Result<()> {
         if !b.wants(row) {
             continue;
         }
+        let spaces = spaces(six, slaves)?;
         let mut nets = Vec::new();
         for peer in [Peer::Ipvlan, Peer::IpvlanRs, Peer::Macvlan] {
-            nets.push(Tenants::new(peer, six, slaves).context(peer.name())?);
+            nets.push(Tenants::new(peer, six, &spaces).context(peer.name())?);
         }
         rest();
-        let asked: u32 = 100;
+        let asked: u32 = 40;
         let mut costs = vec![Vec::new(); nets.len()];
         let mut seen = vec![Vec::new(); nets.len()];
         for round in 0..=b.rounds as u32 {

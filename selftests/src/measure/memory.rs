@@ -30,7 +30,7 @@ pub fn space(b: &mut Bench<'_>) -> Result<()> {
         return Ok(());
     }
     let (slaves, addresses, rounds): (u32, u32, usize) = if b.full() {
-        (200, 5000, 3)
+        (200, 2000, 2)
     } else {
         (100, 2000, 2)
     };
