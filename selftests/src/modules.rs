@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Loading and unloading kernel modules from `/modules`, without a modprobe.
 
+use crate::debug;
 use anyhow::{bail, Context, Result};
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
@@ -61,6 +62,9 @@ pub fn insert(file: &File, parameters: &CStr) -> std::io::Result<()> {
 
 /// Unloads a module as `rmmod` does: it fails when the module is in use.
 pub fn unload(name: &str) -> Result<()> {
+    if name == "ipvlan_rs" {
+        debug::remember_locks()?;
+    }
     let cname = CString::new(name)?;
     // SAFETY: delete_module(2) takes a NUL-terminated name and flags.
     let rc = unsafe { libc::syscall(libc::SYS_delete_module, cname.as_ptr(), libc::O_NONBLOCK) };

@@ -2,7 +2,7 @@
 //! AF_PACKET: frames in and out of a link, past the stack.
 
 use crate::netns::Netns;
-use crate::wait::SOON;
+use crate::wait::patience;
 use anyhow::{bail, Context, Result};
 use nix::sys::socket::{socket, AddressFamily, SockFlag, SockType};
 use std::mem::{size_of, zeroed};
@@ -229,7 +229,7 @@ impl Tap {
                     return Ok(seen);
                 }
             }
-            let Some(left) = SOON
+            let Some(left) = patience()
                 .checked_sub(start.elapsed())
                 .filter(|d| *d > Duration::ZERO)
             else {

@@ -2,7 +2,7 @@
 //! Ping: one echo request, one reply, contents compared. Nothing is sent twice, so nothing lost stays unseen.
 
 use crate::netns::Netns;
-use crate::wait::SOON;
+use crate::wait::patience;
 use anyhow::{bail, Context, Result};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::ErrorKind;
@@ -91,7 +91,7 @@ pub async fn ping(ns: &Netns, to: impl Into<IpAddr>) -> Result<()> {
 /// A ping of a given payload that must be answered.
 pub async fn ping_sized(ns: &Netns, to: impl Into<IpAddr>, size: usize) -> Result<()> {
     let to = to.into();
-    match try_ping(ns, None, to, size, SOON).await? {
+    match try_ping(ns, None, to, size, patience()).await? {
         Pong::Reply => Ok(()),
         other => bail!("ping {to} with {size} bytes: {other:?}"),
     }

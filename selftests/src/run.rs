@@ -86,7 +86,6 @@ pub fn run(options: Options) -> Result<bool> {
     let fuzz = options.fuzz.as_ref().map_or(0, Fuzz::parts);
     let count = (runs.len() + both + fuzz) * options.repeat as usize + last.len();
     let mut state = State::new(count)?;
-    state.patience = if options.debug { 6 } else { 1 };
     watchdog();
     for _ in 0..options.repeat {
         for (i, run) in runs.iter().enumerate() {
@@ -166,8 +165,6 @@ struct State {
     start: Instant,
     /// Why the cases of the current kind cannot run.
     missing: Option<String>,
-    /// Times a case's limit.
-    patience: u64,
 }
 
 impl State {
@@ -191,7 +188,6 @@ impl State {
             complaints,
             start,
             missing,
-            patience: 1,
         })
     }
 
@@ -259,7 +255,7 @@ impl State {
         future: impl Future<Output = Result<()>>,
     ) {
         let begin = Instant::now();
-        let limit = limit * self.patience as u32;
+        let limit = limit * debug::slowness();
         let outcome = match &self.missing {
             Some(why) => Outcome::Failed(why.clone()),
             None => {
@@ -395,7 +391,7 @@ fn watchdog() {
             let name = CURRENT.lock().map(|n| n.clone()).unwrap_or_default();
             let _ = std::fs::write("/proc/sys/kernel/printk", "8");
             let _ = std::fs::write("/proc/sysrq-trigger", "w");
-            std::thread::sleep(wait::SOON / 10);
+            std::thread::sleep(wait::patience() / 10);
             println!("Bail out! {name} hangs in the kernel");
             println!("0 passed, 1 failed, 0 skipped");
             if std::process::id() == 1 {

@@ -3,7 +3,7 @@
 //! changed byte is seen.
 
 use crate::netns::Netns;
-use crate::wait::SOON;
+use crate::wait::patience;
 use anyhow::{bail, ensure, Context, Result};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub async fn connect(ns: &Netns, to: SocketAddr) -> Result<TcpStream> {
         }
     })?;
     let stream = TcpStream::from_std(socket.into())?;
-    timeout(SOON, stream.writable())
+    timeout(patience(), stream.writable())
         .await
         .with_context(|| format!("connecting to {to} takes too long"))??;
     if let Some(e) = stream.take_error()? {
@@ -146,12 +146,12 @@ pub async fn udp_echo(
         let mut datagram = vec![0; size];
         fill(i as u64 + 7, 0, &mut datagram);
         here.send_to(&datagram, target).await.context("sending")?;
-        let (n, from) = timeout(SOON, there.recv_from(&mut buffer))
+        let (n, from) = timeout(patience(), there.recv_from(&mut buffer))
             .await
             .context("a datagram is lost")??;
         ensure!(buffer[..n] == datagram, "datagram {i} differs ({n} bytes)");
         there.send_to(&buffer[..n], from).await.context("echoing")?;
-        let (n, _) = timeout(SOON, here.recv_from(&mut buffer))
+        let (n, _) = timeout(patience(), here.recv_from(&mut buffer))
             .await
             .context("an echo is lost")??;
         ensure!(buffer[..n] == datagram, "echo {i} differs ({n} bytes)");

@@ -348,7 +348,7 @@ fn delivery(wire: &Tap, frame: &[u8], victim: &Slave) -> Result<Duration> {
         best = best.min(begin.elapsed());
         let start = Instant::now();
         while victim.link()?.stats.rx_packets < before + NUMBER {
-            if start.elapsed() > wait::SOON {
+            if start.elapsed() > wait::patience() {
                 bail!("the victim does not get its packets");
             }
         }

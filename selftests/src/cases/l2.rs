@@ -81,7 +81,14 @@ async fn host_through_a_slave_of_its_own(cx: Cx) -> Result<()> {
     let (a, own) = (lan.slave()?, lan.slave_in(lan.host.clone(), |s| s)?);
     ping(&a.ns, own.ip()).await?;
     // The host sends from the slave's address when it is told to.
-    let reply = try_ping(&lan.host, Some(own.ip()), own.ip(), 10, crate::wait::SOON).await?;
+    let reply = try_ping(
+        &lan.host,
+        Some(own.ip()),
+        own.ip(),
+        10,
+        crate::wait::patience(),
+    )
+    .await?;
     ensure!(reply == Pong::Reply, "{reply:?}");
     Ok(())
 }
@@ -359,7 +366,8 @@ async fn tagged_frame_without_a_vlan_is_dropped(cx: Cx) -> Result<()> {
     wire.send(&tagged)?;
     wire.send(&plain(b"plain"))?;
     let mut buffer = [0; 100];
-    let (n, _) = tokio::time::timeout(crate::wait::SOON, socket.recv_from(&mut buffer)).await??;
+    let (n, _) =
+        tokio::time::timeout(crate::wait::patience(), socket.recv_from(&mut buffer)).await??;
     ensure!(
         &buffer[..n] == b"plain",
         "the stack got {:?}",
@@ -407,7 +415,8 @@ async fn icmp_error_reaches_its_slave(cx: Cx) -> Result<()> {
         socket.connect((lan.ext_ip(), 9)).await?;
         socket.send(b"anybody?").await?;
         let mut buffer = [0; 10];
-        let refused = tokio::time::timeout(crate::wait::SOON, socket.recv(&mut buffer)).await?;
+        let refused =
+            tokio::time::timeout(crate::wait::patience(), socket.recv(&mut buffer)).await?;
         let error = refused.err().and_then(|e| e.raw_os_error());
         ensure!(error == Some(libc::ECONNREFUSED), "{mode:?}: {error:?}");
     }

@@ -12,7 +12,7 @@ use crate::nl::nft::{self, Chain, Hook, Policy};
 use crate::nl::{flags, LinkSpec, Via};
 use crate::ping::{ping, ping_sized, try_ping, Pong};
 use crate::stream::udp_echo;
-use crate::wait::SOON;
+use crate::wait::patience;
 use anyhow::{ensure, Context, Result};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -115,10 +115,10 @@ async fn hosts_conntrack_sees_it(cx: Cx) -> Result<()> {
     let sender = crate::stream::udp_socket(&lan.ext, SocketAddr::new(lan.ext_ip(), 0))?;
     sender.send_to(text, SocketAddr::new(a.ip(), 4242)).await?;
     let mut buffer = [0; 64];
-    let (n, from) = tokio::time::timeout(SOON, socket.recv_from(&mut buffer)).await??;
+    let (n, from) = tokio::time::timeout(patience(), socket.recv_from(&mut buffer)).await??;
     ensure!(&buffer[..n] == text, "another datagram");
     socket.send_to(text, from).await?;
-    tokio::time::timeout(SOON, sender.recv_from(&mut buffer)).await??;
+    tokio::time::timeout(patience(), sender.recv_from(&mut buffer)).await??;
     const TABLE: &str = "/proc/thread-self/net/nf_conntrack";
     if debug::kernel() && !std::fs::exists(TABLE)? {
         return Err(Skip("the debug kernel does not show its connections".into()).into());
@@ -179,7 +179,7 @@ async fn received_counts_once(cx: Cx) -> Result<()> {
     }
     let mut buffer = [0; 200];
     for _ in 0..10 {
-        tokio::time::timeout(SOON, socket.recv_from(&mut buffer)).await??;
+        tokio::time::timeout(patience(), socket.recv_from(&mut buffer)).await??;
     }
     let after = a.link()?.stats;
     let (packets, bytes) = (
@@ -208,9 +208,9 @@ async fn sockets_bound_to_the_slave(cx: Cx) -> Result<()> {
     let peer = crate::stream::udp_socket(&lan.ext, SocketAddr::new(lan.ext_ip(), 0))?;
     socket.send_to(b"ask", peer.local_addr()?).await?;
     let mut buffer = [0; 16];
-    let (_, from) = tokio::time::timeout(SOON, peer.recv_from(&mut buffer)).await??;
+    let (_, from) = tokio::time::timeout(patience(), peer.recv_from(&mut buffer)).await??;
     peer.send_to(b"answer", from).await?;
-    let (n, _) = tokio::time::timeout(SOON, socket.recv_from(&mut buffer))
+    let (n, _) = tokio::time::timeout(patience(), socket.recv_from(&mut buffer))
         .await
         .context("a socket bound to the slave gets no answer")??;
     ensure!(&buffer[..n] == b"answer", "another datagram");

@@ -6,7 +6,7 @@ use crate::cx::{Cx, Decision, Suite, ANY, EACH, V46};
 use crate::lan::{Lan, Mode};
 use crate::nl::{Event, LinkSpec, Monitor};
 use crate::ping::{ping_sized, try_ping, Pong};
-use crate::wait::{self, SOON};
+use crate::wait::{self, patience};
 use anyhow::{ensure, Result};
 
 cases! {
@@ -232,7 +232,7 @@ async fn larger_packet_is_refused(cx: Cx) -> Result<()> {
     for slave in [&a, &b] {
         slave.ns.nl().set_mtu(slave.index, 1280)?;
     }
-    let reply = try_ping(&a.ns, None, b.ip(), 1400, SOON).await?;
+    let reply = try_ping(&a.ns, None, b.ip(), 1400, patience()).await?;
     ensure!(reply == Pong::Reply, "in fragments: {reply:?}");
     Ok(())
 }

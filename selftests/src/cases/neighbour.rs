@@ -190,7 +190,7 @@ async fn proxy_arp_answers_for_a_slave(cx: Cx) -> Result<()> {
     lan.host.sysctl("ipv4/conf/m0/proxy_arp_pvlan", "1")?;
     lan.host.sysctl("ipv4/neigh/m0/proxy_delay", "0")?;
     let patience = if cx.decision(Decision::D9) {
-        crate::wait::SOON
+        crate::wait::patience()
     } else {
         Duration::from_millis(700)
     };

@@ -146,7 +146,7 @@ async fn sender_learns(cx: Cx) -> Result<()> {
     };
     let mut buffer = [0; 2000];
     for size in sizes {
-        let (n, _) = tokio::time::timeout(wait::SOON, there.recv_from(&mut buffer)).await??;
+        let (n, _) = tokio::time::timeout(wait::patience(), there.recv_from(&mut buffer)).await??;
         ensure!(n == *size, "{n} bytes arrived instead of {size}");
     }
     Ok(())
@@ -349,7 +349,7 @@ async fn fragmented_where_allowed(cx: Cx) -> Result<()> {
     let own = Udp::new(&a.ns, to, DONT)?;
     own.0.send(&[5; 1400])?;
     let mut buffer = [0; 2000];
-    let (n, _) = tokio::time::timeout(wait::SOON, there.recv_from(&mut buffer)).await??;
+    let (n, _) = tokio::time::timeout(wait::patience(), there.recv_from(&mut buffer)).await??;
     ensure!(buffer[..n] == [5; 1400], "{n} bytes arrived");
     let mut fragments = 0;
     while let Some(f) = wire.poll()? {

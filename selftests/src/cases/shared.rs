@@ -75,7 +75,7 @@ async fn answered_through_another_slave(cx: Cx) -> Result<()> {
     let home = cx.netns()?;
     let _first = lan.slave_in(home.clone(), |s| s)?;
     let second = lan.slave_in(home, |s| s)?;
-    let pong = try_ping(&lan.ext, None, second.ip(), 100, wait::SOON).await?;
+    let pong = try_ping(&lan.ext, None, second.ip(), 100, wait::patience()).await?;
     ensure!(
         pong == Pong::Reply,
         "the ping of {} ended in {pong:?}",

@@ -95,7 +95,7 @@ impl Nl {
         let start = std::time::Instant::now();
         while link.has(super::flags::UP) && link.carrier && !self.is_local(spec.local)? {
             anyhow::ensure!(
-                start.elapsed() < crate::wait::SOON,
+                start.elapsed() < crate::wait::patience(),
                 "{} does not become local",
                 spec.local
             );

@@ -3,7 +3,7 @@
 
 use super::{decode, messages, Link};
 use crate::netns::Netns;
-use crate::wait::SOON;
+use crate::wait::patience;
 use anyhow::{bail, Result};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::{protocols::NETLINK_ROUTE, Socket};
@@ -70,7 +70,7 @@ impl Monitor {
                 }
                 seen += 1;
             }
-            if start.elapsed() > SOON {
+            if start.elapsed() > patience() {
                 bail!("no notification: {what} ({seen} others came)");
             }
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;

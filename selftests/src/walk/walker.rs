@@ -9,12 +9,12 @@ use super::tally::Tally;
 use super::view::{differences, View};
 use super::world::World;
 use crate::cx::{Decision, Kind, Master};
+use crate::wait::patience;
 use anyhow::{bail, ensure, Result};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How long two worlds may take to look alike. The kernel tells carrier from a work item, at most once a second.
-const PATIENCE: Duration = crate::wait::SOON;
 /// How long is waited for work items of the kernel that may have nothing to do.
 const SETTLING: Duration = Duration::from_millis(600);
 
@@ -266,7 +266,7 @@ impl Walker {
                 self.view = ours;
                 return Ok(());
             }
-            if start.elapsed() > PATIENCE && !found.is_empty() {
+            if start.elapsed() > patience() && !found.is_empty() {
                 bail!("the dumps differ: {}", found.join("; "));
             }
             tokio::time::sleep(pause).await;
