@@ -2,20 +2,11 @@
 //! Addresses are another plugin's business: it is executed with the same configuration, as the CNI specification has it.
 
 use rscni_plugin::error::Error;
-use rscni_plugin::types::{Args, CNIResult, NetConf};
-use serde::Deserialize;
+use rscni_plugin::types::{Args, CNIResult, ErrorResult, NetConf};
+use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// What a failing plugin prints.
-#[derive(Deserialize)]
-struct Failure {
-    #[serde(default)]
-    msg: String,
-    #[serde(default)]
-    details: String,
-}
 
 /// The plugin that the configuration delegates to.
 pub struct Ipam<'a> {
@@ -83,14 +74,33 @@ impl<'a> Ipam<'a> {
         if out.status.success() {
             return Ok(out.stdout);
         }
-        Err(failed(
-            match serde_json::from_slice::<Failure>(&out.stdout) {
-                Ok(f) if f.details.is_empty() => f.msg,
-                Ok(f) => format!("{}; {}", f.msg, f.details),
-                Err(_) => out.status.to_string(),
-            },
-        ))
+        Err(refusal(
+            &out.stdout,
+            &format!("IPAM plugin {} ({command})", self.name),
+        )
+        .unwrap_or_else(|| failed(out.status.to_string())))
     }
+}
+
+/// The error that a failing plugin printed, with its code: runtimes act on some, like 11, try again later.
+fn refusal(out: &[u8], who: &str) -> Option<Error> {
+    let mut printed: Value = serde_json::from_slice(out).ok()?;
+    let mut words = who.to_string();
+    for key in ["msg", "details"] {
+        if let Some(text) = printed
+            .get(key)
+            .and_then(Value::as_str)
+            .filter(|t| !t.is_empty())
+        {
+            words.push_str(if key == "msg" { ": " } else { "; " });
+            words.push_str(text);
+        }
+    }
+    printed
+        .as_object_mut()?
+        .insert("details".into(), words.into());
+    let result: ErrorResult = serde_json::from_value(printed).ok()?;
+    Some(result.into())
 }
 
 /// The plugin's file, in the first directory of `CNI_PATH` that has it.
@@ -164,8 +174,9 @@ mod tests {
         let script = r#"cat >/dev/null; echo '{"code":11,"msg":"range is full","details":"10 of 10"}'; exit 1"#;
         let error = Plugin::new("fail", script)
             .run(|ipam| ipam.add())
-            .unwrap_err()
-            .to_string();
+            .unwrap_err();
+        assert_eq!(u32::from(&error), 11);
+        let error = error.to_string();
         assert!(error.contains("range is full; 10 of 10"), "{error}");
         let error = Plugin::new("mute", "exit 9")
             .run(|ipam| ipam.tell("DEL"))

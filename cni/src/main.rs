@@ -65,7 +65,8 @@ fn master(config: &Config, ns: &Netns) -> Result<Link, Error> {
     })
 }
 
-/// Creates and configures the link; what is left to undo on failure is `ipam`'s and the link.
+/// Creates and configures the link. On failure nothing is left, and nothing is touched that was there before: the
+/// address is given back only if this call asked for one, as an `ADD` repeated for a live container must not free its.
 fn attach(
     args: &Args,
     config: &Config,
@@ -109,8 +110,11 @@ fn attach(
             Ok(result)
         });
     if configured.is_err() {
-        // The first error is the one to tell.
+        // The first error is the one to tell. The link goes first, so that nobody gets an address still in use.
         let _ = detach(ns, name, config);
+        if let Some(ipam) = ipam {
+            let _ = ipam.tell("DEL");
+        }
     }
     configured
 }
@@ -131,23 +135,23 @@ impl Cni for IpvlanRs {
         let config = Config::new(args.config())?;
         let ipam = Ipam::new(&args)?;
         let (ns, name) = container(&args)?;
-        attach(&args, &config, &ns, name, ipam.as_ref()).inspect_err(|_| {
-            if let Some(ipam) = &ipam {
-                let _ = ipam.tell("DEL");
-            }
-        })
+        attach(&args, &config, &ns, name, ipam.as_ref())
     }
 
     fn del(&self, args: Args) -> Result<(), Error> {
         let config = Config::new(args.config())?;
-        if let Some(ipam) = Ipam::new(&args)? {
-            ipam.tell("DEL")?;
-        }
         // The namespace, and the link with it, may be gone already.
-        match container(&args) {
-            Ok((ns, name)) => detach(&ns, name, &config),
-            Err(_) => Ok(()),
-        }
+        let link = match container(&args) {
+            Ok((ns, name)) if ns.is_namespace() => detach(&ns, name, &config),
+            _ => Ok(()),
+        };
+        // The address after the link that has it, and also if the link cannot be deleted.
+        let address = match Ipam::new(&args) {
+            Ok(Some(ipam)) => ipam.tell("DEL"),
+            Ok(None) => Ok(()),
+            Err(e) => Err(e),
+        };
+        link.and(address)
     }
 
     fn check(&self, args: Args) -> Result<(), Error> {
@@ -178,7 +182,11 @@ impl Cni for IpvlanRs {
         }
         available(&config.kind).map_err(not)?;
         match Ipam::new(&args)? {
-            Some(ipam) => ipam.tell("STATUS").map_err(|e| not(e.to_string())),
+            Some(ipam) => ipam.tell("STATUS").map_err(|e| match e {
+                // 51: the containers that there are may suffer too.
+                Error::PluginNotAvailable(_) | Error::PluginNotAvailableLimitedConnectivity(_) => e,
+                other => not(other.to_string()),
+            }),
             None => Ok(()),
         }
     }

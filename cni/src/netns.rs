@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 use nix::sched::{setns, CloneFlags};
+use nix::sys::statfs::{fstatfs, NSFS_MAGIC};
 use rtnetlink::sys::AsyncSocket;
 use rtnetlink::Handle;
 use std::fs::File;
@@ -20,6 +21,13 @@ impl Netns {
     /// The host's.
     pub fn host() -> Netns {
         Netns(None)
+    }
+
+    /// Whether the file is a namespace's: the plain file below its mount stays behind when only that is gone.
+    pub fn is_namespace(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|file| fstatfs(file).map_or(true, |fs| fs.filesystem_type() == NSFS_MAGIC))
     }
 
     /// The open file, if it is another namespace than the host's.
@@ -54,5 +62,24 @@ impl Netns {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_left_over_file_is_no_namespace() {
+        assert!(Netns::open(Path::new("/proc/self/ns/net"))
+            .unwrap()
+            .is_namespace());
+        assert!(!Netns::open(Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/Cargo.toml"
+        )))
+        .unwrap()
+        .is_namespace());
+        assert!(Netns::host().is_namespace());
     }
 }
