@@ -87,6 +87,27 @@ refusals() {
 	unwire
 }
 
+# kept: an ADD repeated for a live container fails and leaves its address; DEL gives that back when the namespace is
+# gone, with or without a file left in its place.
+kept() {
+	local conf left
+	conf=$(network ipvlan-rs l2)
+	wire
+	for left in no yes; do
+		ip netns add p1
+		cni ADD p1 "$conf"
+		not cni ADD p1 "$conf"
+		[[ $(find /run/cni -name '192.0.2.*' | wc -l) == 1 ]]
+		ip -n p1 -o addr show dev eth0 | grep "inet 192.0.2."
+		ip netns del p1
+		[[ $left == no ]] || : >/run/netns/p1
+		cni DEL p1 "$conf"
+		rm -f /run/netns/p1
+		[[ -z $(find /run/cni -name '192.0.2.*') ]]
+	done
+	unwire
+}
+
 # newest: what version 1.1 of the specification adds, without IPAM: Debian's stops at 1.0.
 newest() {
 	local conf
@@ -104,5 +125,6 @@ cni_rows() {
 	row "CNI ipvlan-rs" containernetworking-plugins "l2, host-local: ADD x2, traffic, CHECK, DEL x2" cycle "$(network ipvlan-rs l2)"
 	row "CNI ipvlan-rs" containernetworking-plugins "private keeps containers apart" private_apart
 	row "CNI ipvlan-rs" containernetworking-plugins "refused with the kernel's words, nothing left" refusals
+	row "CNI ipvlan-rs" containernetworking-plugins "ADD again leaves the address, DEL without a namespace" kept
 	row "CNI ipvlan-rs" ipvlan-rs-tools "VERSION, STATUS, GC of 1.1" newest
 }
