@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-or-later
 //! The plugin's own keys of a network's configuration.
 
 use rscni_plugin::error::Error;

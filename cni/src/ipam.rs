@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-or-later
 //! Addresses are another plugin's business: it is executed with the same configuration, as the CNI specification has it.
 
 use rscni_plugin::error::Error;

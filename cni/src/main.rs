@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-or-later
 //! CNI plugin: gives containers links of the kind `ipvlan_rs`. doc/ipvlan-rs-cni.8 is its reference.
 //!
 //! Executed by a container runtime for each command, by the CNI specification 1.1.

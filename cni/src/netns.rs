@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-or-later
 //! Network namespaces: a netlink socket belongs to the one it was made in, so each operation runs on a thread of its own.
 
 use anyhow::{Context, Result};
