@@ -23,7 +23,7 @@ PANIC_LINTS = ("indexing_slicing", "arithmetic_side_effects", "unwrap_used", "ex
 PANIC_EXEMPT = ()
 
 # Files with no place for a comment.
-NO_SPDX = re.compile(r"(^|/)(COPYING|Cargo\.lock|.*\.(png|json|conflist|proptest-regressions))$|^LICENSES/|^host/fuzz/corpus/|^kdir/linux-rust/changelog$|^debian/(changelog|source/format|[a-z-]+\.(dkms|docs|examples|install|manpages))$")
+NO_SPDX = re.compile(r"(^|/)(COPYING|Cargo\.lock|.*\.(png|json|conflist|proptest-regressions))$|^LICENSES/|^host/fuzz/corpus/|^kdir/linux-rust(-kbuild)?/changelog$|^debian/(changelog|source/format|[a-z-]+\.(dkms|docs|examples|install|manpages))$")
 
 
 def blank(match):
