@@ -43,7 +43,8 @@ pub fn slowness() -> u32 {
     }
 }
 
-/// From here on the kernel counts as a debug kernel. Keeps kmemleak from scanning whenever it likes: it takes seconds from whatever case runs then.
+/// From here on the kernel counts as a debug kernel. Keeps kmemleak from scanning whenever it likes: it takes seconds from
+/// whatever case runs then.
 pub fn tune() {
     DEBUG.store(true, Ordering::Relaxed);
     let _ = mount(

@@ -3,16 +3,15 @@
 //! remembered is that there was none.
 
 use crate::cx::Skip;
+use crate::tracefs;
 use anyhow::{Context, Result};
-use nix::mount::{mount, MsFlags};
 use std::fs;
 use std::net::IpAddr;
-
-const TRACING: &str = "/sys/kernel/tracing";
 
 /// Look-ups are counted while it lives.
 pub struct Lookups {
     event: String,
+    trace: String,
     to: String,
 }
 
@@ -21,37 +20,32 @@ impl Lookups {
     ///
     /// [`Skip`] on a kernel without trace events.
     pub fn of(to: IpAddr) -> Result<Lookups> {
-        let none = None::<&str>;
-        // It may be there already.
-        let _ = mount(
-            Some("tracefs"),
-            TRACING,
-            Some("tracefs"),
-            MsFlags::empty(),
-            none,
-        );
         let event = if to.is_ipv4() {
             "fib/fib_table_lookup"
         } else {
             "fib6/fib6_table_lookup"
         };
-        let event = format!("{TRACING}/events/{event}/enable");
+        let tracing = tracefs::directory();
+        let event = format!("{tracing}/events/{event}/enable");
         if !fs::exists(&event)? {
             return Err(Skip(format!("this kernel cannot trace look-ups: no {event}")).into());
         }
         fs::write(&event, "1").context(event.clone())?;
         // As the event prints it, before the port.
         let to = format!("-> {to}/");
-        Ok(Lookups { event, to })
+        Ok(Lookups {
+            event,
+            trace: format!("{tracing}/trace"),
+            to,
+        })
     }
 
     /// How many there are while `f` runs, one for each table that is asked.
     pub fn during(&self, f: impl FnOnce() -> Result<()>) -> Result<usize> {
-        let trace = format!("{TRACING}/trace");
         // Opening it to write empties it.
-        fs::write(&trace, "").context(trace.clone())?;
+        fs::write(&self.trace, "").context(self.trace.clone())?;
         f()?;
-        let seen = fs::read_to_string(&trace).context(trace)?;
+        let seen = fs::read_to_string(&self.trace).context(self.trace.clone())?;
         Ok(seen.lines().filter(|l| l.contains(&self.to)).count())
     }
 }

@@ -53,6 +53,7 @@ mod rows;
 mod run;
 mod stream;
 mod tenant;
+mod tracefs;
 mod vnet;
 mod wait;
 mod walk;

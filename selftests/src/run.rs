@@ -101,7 +101,7 @@ pub fn run(options: Options) -> Result<bool> {
             state.walk(&runtime, &walks);
         }
         if let Some(fuzz) = &options.fuzz {
-            state.fuzz(&runtime, fuzz, options.debug);
+            state.fuzz(&runtime, fuzz);
         }
     }
     state.namespaces_gone(&runtime);
@@ -230,18 +230,18 @@ impl State {
     }
 
     /// Puts mutated frames in, and makes mutated requests.
-    fn fuzz(&mut self, runtime: &tokio::runtime::Runtime, fuzz: &Fuzz, debug: bool) {
+    fn fuzz(&mut self, runtime: &tokio::runtime::Runtime, fuzz: &Fuzz) {
         self.prepare(Suite::Own, Kind::IpvlanRs);
         let (seed, own) = (fuzz.seed, Kind::IpvlanRs as usize);
         let name = |what, number| format!("ipvlan_rs:fuzz.{what}:{seed}:{number}");
         if fuzz.frames > 0 {
             let frames = name("frames", fuzz.frames);
-            let run = fuzz::frames(seed, fuzz.frames, debug);
+            let run = fuzz::frames(seed, fuzz.frames);
             self.measure(runtime, own, &frames, fuzz::LIMIT, run);
         }
         if fuzz.requests > 0 {
             let requests = name("requests", fuzz.requests);
-            let run = fuzz::requests(seed, fuzz.requests, debug);
+            let run = fuzz::requests(seed, fuzz.requests);
             self.measure(runtime, own, &requests, fuzz::LIMIT, run);
         }
     }

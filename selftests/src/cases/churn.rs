@@ -6,6 +6,7 @@ use crate::churn::traffic::Traffic;
 use crate::churn::worker::{Shared, Space, Worker, SPACES};
 use crate::churn::Tally;
 use crate::cx::{Cx, Master, Suite, ANY, VETH};
+use crate::debug;
 use crate::evidence;
 use crate::lan::{Lan, Mode};
 use crate::memory::Memory;
@@ -59,9 +60,9 @@ async fn everything(cx: Cx) -> Result<()> {
         "the kernel holds more memory than before (KiB): {more:?}"
     );
     let done = tally.carried_out();
-    // While the module is out, creating is refused: of 2000 that is up to 440.
+    // Names and addresses are taken now and then, and the module is out: of 2000 that is up to 130.
     ensure!(
-        done * 3 > all * 2,
+        done * 10 > all * 9,
         "only {done} of {all} operations were carried out"
     );
     for op in [
@@ -85,8 +86,13 @@ async fn everything(cx: Cx) -> Result<()> {
         passed.iter().all(|n| *n > 0),
         "no packets passed: {passed:?}"
     );
+    let kernel = if debug::kernel() {
+        "the debug kernel"
+    } else {
+        "the stock kernel"
+    };
     evidence::row(
-        "churn: operations carried out while packets pass both ways",
+        &format!("churn on {kernel}: operations carried out while packets pass both ways"),
         &format!(
             "{done} of {all} ({} refused), {reloads} unloads",
             all.saturating_sub(done)
@@ -100,7 +106,7 @@ async fn everything(cx: Cx) -> Result<()> {
     );
     let [wire, slaves, got] = passed;
     evidence::row(
-        "churn: packets meanwhile",
+        &format!("churn on {kernel}: packets meanwhile"),
         &format!("{} sent", wire + slaves),
         &format!("{wire} by the wire, {slaves} by slaves' namespaces, which got {got}"),
     );

@@ -198,7 +198,7 @@ impl Worker {
         format!("s{}x{slot}", self.number)
     }
 
-    /// A request about a slave, if there is one under that number.
+    /// A request about a slave of a namespace, if there is one.
     fn on_slave(
         &mut self,
         space: usize,
@@ -207,8 +207,15 @@ impl Worker {
         f: impl FnOnce(&mut XorShiftRng, &Netns, u32) -> Result<Answer>,
     ) -> Result<()> {
         let ns = self.spaces[space].clone();
-        let Some(link) = ns.nl().find_link(&self.slave(slot))? else {
-            // Most of the time it is the namespace's other slaves that are there.
+        // That one, or the next that there is.
+        let mut found = None;
+        for n in 0..SLOTS {
+            found = ns.nl().find_link(&self.slave((slot + n) % SLOTS))?;
+            if found.is_some() {
+                break;
+            }
+        }
+        let Some(link) = found else {
             return self.create(space, slot);
         };
         let answer = f(&mut self.rng, &ns, link.index)?;
@@ -244,6 +251,10 @@ impl Worker {
             ..LinkSpec::new(self.kind, &self.slave(slot))
         };
         let answer = host.nl().try_add_link(&spec)?;
+        if matches!(&answer, Err(refusal) if refusal.errno == libc::EOPNOTSUPP) {
+            // The module is out: whoever unloaded it loads it again before this lock is free.
+            drop(self.reload.lock());
+        }
         self.note("create", answer)
     }
 

@@ -2,6 +2,7 @@
 //! Inputs that are mutated further, and what every mutation does: bytes that change, come, go, or are another's.
 
 use super::kcov::Kcov;
+use crate::debug;
 use anyhow::Result;
 use rand::Rng;
 use rand_xorshift::XorShiftRng;
@@ -60,9 +61,9 @@ impl<T: Clone> Corpus<T> {
     }
 
     /// Whether the module's code was seen to run. Where that cannot be seen, and need not be (no debug kernel), true.
-    pub fn alive(&self, debug: bool) -> bool {
+    pub fn alive(&self) -> bool {
         match &self.kcov {
-            None => !debug,
+            None => !debug::kernel(),
             Some(kcov) => kcov.places() > 50,
         }
     }

@@ -2,37 +2,30 @@
 //! Why the kernel drops packets: the reasons of its tracepoint, counted by itself (a histogram of tracefs).
 
 use super::tally::Tally;
+use crate::tracefs;
 use anyhow::Result;
-use nix::mount::{mount, MsFlags};
 use std::collections::HashMap;
 use std::fs;
 
-const TRACEFS: &str = "/sys/kernel/tracing";
-const EVENT: &str = "/sys/kernel/tracing/events/skb/kfree_skb";
 const COUNT: &str = "hist:keys=reason:size=1024";
 
 /// Counts from here on, where there is a tracefs with histograms.
-pub struct Drops(bool);
+pub struct Drops(Option<String>);
 
 impl Drops {
     pub fn begin() -> Result<Drops> {
-        let _ = mount(
-            Some("tracefs"),
-            TRACEFS,
-            Some("tracefs"),
-            MsFlags::empty(),
-            None::<&str>,
-        );
-        Ok(Drops(fs::write(format!("{EVENT}/trigger"), COUNT).is_ok()))
+        let event = format!("{}/events/skb/kfree_skb", tracefs::directory());
+        let counts = fs::write(format!("{event}/trigger"), COUNT).is_ok();
+        Ok(Drops(counts.then_some(event)))
     }
 
     /// What was counted, by name; none where the kernel cannot count it.
     pub fn end(self) -> Result<Option<Tally>> {
-        if !self.0 {
+        let Some(event) = self.0 else {
             return Ok(None);
-        }
+        };
         // print fmt: "... reason: %s", ..., __print_symbolic(REC->reason, { 2, "NOT_SPECIFIED" }, ...
-        let format = fs::read_to_string(format!("{EVENT}/format"))?;
+        let format = fs::read_to_string(format!("{event}/format"))?;
         let names: HashMap<&str, &str> = format
             .split('{')
             .filter_map(|part| {
@@ -42,7 +35,7 @@ impl Drops {
             .collect();
         let mut tally = Tally::default();
         // { reason:          2 } hitcount:         17
-        for line in fs::read_to_string(format!("{EVENT}/hist"))?.lines() {
+        for line in fs::read_to_string(format!("{event}/hist"))?.lines() {
             let Some((key, count)) = line.split_once("} hitcount:") else {
                 continue;
             };
@@ -50,7 +43,7 @@ impl Drops {
             let name = names.get(number).copied().unwrap_or(number);
             tally.add(name, count.trim().parse()?);
         }
-        fs::write(format!("{EVENT}/trigger"), format!("!{COUNT}"))?;
+        fs::write(format!("{event}/trigger"), format!("!{COUNT}"))?;
         Ok(Some(tally))
     }
 }

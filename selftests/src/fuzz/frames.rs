@@ -6,6 +6,7 @@ use super::corpus::Corpus;
 use super::frame::{From, Pool, Shot, EXT_MAC, HEADER};
 use super::tally::Tally;
 use super::tap::Wire;
+use crate::debug;
 use crate::frames;
 use crate::netns::Netns;
 use crate::nl::{LinkSpec, Via};
@@ -250,7 +251,7 @@ fn buffers() -> Option<u64> {
 }
 
 /// Puts `count` frames in; the evidence goes to the log. A debug kernel must see the module's code and the drops' reasons.
-pub async fn frames(seed: u64, count: u64, debug: bool) -> Result<()> {
+pub async fn frames(seed: u64, count: u64) -> Result<()> {
     let mut rng = XorShiftRng::seed_from_u64(seed);
     let mut corpus = Corpus::new()?;
     let (mut sides, mut counters, mut errors) =
@@ -305,7 +306,7 @@ pub async fn frames(seed: u64, count: u64, debug: bool) -> Result<()> {
     println!("# fuzz frames, {}", corpus.describe());
     println!("# evidence: frames put in from the wire, mutated (seed {seed}) | {} | {} taken, {} delivered to slaves", sides.get("from the wire"), errors.get("taken from the wire"), counters.get("delivered to slaves"));
     println!("# evidence: frames sent by slaves, mutated (seed {seed}) | {} | {} taken, {} sent, {} dropped on sending", sides.get("from slaves"), errors.get("taken from slaves"), counters.get("sent by slaves"), counters.get("dropped on sending"));
-    if debug {
+    if debug::kernel() {
         let reasons = reasons.context("the debug kernel counts no drop reasons")?;
         println!(
             "# evidence: frames dropped, by reason | {} | {reasons}",
@@ -324,7 +325,7 @@ pub async fn frames(seed: u64, count: u64, debug: bool) -> Result<()> {
         ensure!(counters.get(what) > 0, "no frame was {what}");
     }
     ensure!(
-        corpus.alive(debug),
+        corpus.alive(),
         "KCOV sees nothing of the module: {}",
         corpus.describe()
     );

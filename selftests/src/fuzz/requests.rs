@@ -257,7 +257,7 @@ fn random(pool: &Pool, rng: &mut XorShiftRng, corpus: &Corpus<Request>) -> (Requ
 }
 
 /// Makes `count` requests; the evidence goes to the log.
-pub async fn requests(seed: u64, count: u64, debug: bool) -> Result<()> {
+pub async fn requests(seed: u64, count: u64) -> Result<()> {
     let mut rng = XorShiftRng::seed_from_u64(seed);
     let mut corpus = Corpus::new()?;
     let (mut made, mut answers, mut texts) = (Tally::default(), Tally::default(), Tally::default());
@@ -323,7 +323,7 @@ pub async fn requests(seed: u64, count: u64, debug: bool) -> Result<()> {
         "{made}"
     );
     ensure!(
-        corpus.alive(debug),
+        corpus.alive(),
         "KCOV sees nothing of the module: {}",
         corpus.describe()
     );
