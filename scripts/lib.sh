@@ -108,25 +108,32 @@ die() {
 # now: seconds since the epoch without a fork.
 now() { printf '%(%s)T' -1; }
 
-# ticker NAME LOG: redraws NAME with its time and the log's last line once a second on
+# ticker NAME LOG…: redraws NAME with its time and each log's last line once a second on
 # a terminal, and says every half minute that it is alive elsewhere (CI kills silence).
 ticker() {
-	local name=$1 log=$2 begun last width
+	local name=$1 begun last width log
+	shift
 	begun=$(now)
 	# Its sleep may outlive a killed script, and must not hold the script's lock.
 	[[ -z ${HELD:-} ]] || exec {HELD}>&-
 	if [[ -t 1 ]]; then
 		# A script that was interrupted cannot end it: background jobs ignore SIGINT.
 		while sleep 1 && kill -0 $$ 2>/dev/null; do
-			last=$(tail -c 400 -- "$log" 2>/dev/null | tr '\r' '\n' | tr -cd '[:print:]\n' | tail -n 1)
-			width=$((${COLUMNS:-$(tput cols 2>/dev/null || echo 80)} - ${#name} - 14))
+			width=$(((${COLUMNS:-$(tput cols 2>/dev/null || echo 80)} - ${#name} - 14) / $# - 2))
 			((width > 0)) || width=1
-			printf '\r\e[K  %s %4d s  %s%s%s' "$name" $(($(now) - begun)) "$DIM" "${last:0:width}" "$PLAIN"
+			printf '\r\e[K  %s %4d s%s' "$name" $(($(now) - begun)) "$DIM"
+			for log; do
+				last=$(tail -c 400 -- "$log" 2>/dev/null | tr '\r' '\n' | tr -cd '[:print:]\n' | tail -n 1)
+				printf '  %s' "${last:0:width}"
+			done
+			printf '%s' "$PLAIN"
 		done
 	else
 		while sleep 30 && kill -0 $$ 2>/dev/null; do
-			last=$(tail -n 1 -- "$log" 2>/dev/null | tr -cd '[:print:]')
-			printf '    %s: %d s so far: %s\n' "$name" $(($(now) - begun)) "${last:0:100}"
+			for log; do
+				last=$(tail -n 1 -- "$log" 2>/dev/null | tr -cd '[:print:]')
+				printf '    %s: %d s so far: %s\n' "$name" $(($(now) - begun)) "${last:0:100}"
+			done
 		done
 	fi
 }

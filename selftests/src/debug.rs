@@ -34,6 +34,15 @@ pub fn kernel() -> bool {
     DEBUG.load(Ordering::Relaxed)
 }
 
+/// Which kernel this is, for a row of evidence.
+pub fn which() -> &'static str {
+    if kernel() {
+        "debug kernel"
+    } else {
+        "stock kernel"
+    }
+}
+
 /// How many times as long what takes time may take.
 pub fn slowness() -> u32 {
     if kernel() {

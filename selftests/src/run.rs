@@ -106,12 +106,9 @@ pub fn run(options: Options) -> Result<bool> {
     }
     state.namespaces_gone(&runtime);
     for (name, run) in last {
-        state.result(
-            Kind::IpvlanRs as usize,
-            name,
-            debug::check(*run),
-            Instant::now(),
-        );
+        let begin = Instant::now();
+        let outcome = debug::check(*run);
+        state.result(Kind::IpvlanRs as usize, name, outcome, begin);
     }
     Ok(state.finish())
 }

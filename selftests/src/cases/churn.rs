@@ -86,11 +86,7 @@ async fn everything(cx: Cx) -> Result<()> {
         passed.iter().all(|n| *n > 0),
         "no packets passed: {passed:?}"
     );
-    let kernel = if debug::kernel() {
-        "the debug kernel"
-    } else {
-        "the stock kernel"
-    };
+    let kernel = debug::which();
     evidence::row(
         &format!("churn on {kernel}: operations carried out while packets pass both ways"),
         &format!(

@@ -5,6 +5,7 @@
 use super::unload::{loads, reload};
 use crate::cases;
 use crate::cx::{Cx, Suite, ANY, EACH};
+use crate::debug;
 use crate::evidence;
 use crate::lan::{Lan, Mode};
 use crate::ping::ping;
@@ -73,7 +74,10 @@ async fn under_full_load(cx: Cx) -> Result<()> {
     let slave = lans[0].slave()?;
     ping(&slave.ns, lans[0].ext_ip()).await?;
     evidence::row(
-        &format!("unload under full load, in a row ({cx})"),
+        &format!(
+            "unload under full load, in a row, {} ({cx})",
+            debug::which()
+        ),
         &format!("{rounds} times"),
         &format!("each went at once with its slaves, {gone} in all; {sent} packets sent meanwhile"),
     );
