@@ -111,7 +111,8 @@ async fn flood_keeps_the_rest_alive(cx: Cx) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let (a, wire) = (lan.slave()?, lan.wire_tap()?);
     let frame = frames::ethernet(lan.wire_mac, frames::BROADCAST, 0x88b5, &[7; 100]);
-    // The question for the address waits its turn behind them.
+    // The question for the address waits its turn behind them, on a slow kernel for longer than it would be asked again.
+    lan.ext.sysctl("ipv4/neigh/e0/mcast_solicit", "60")?;
     let flood = if debug::kernel() { 300 } else { 3000 };
     for _ in 0..flood {
         wire.send(&frame)?;
