@@ -94,7 +94,7 @@ pub fn neighbours(b: &mut Bench<'_>) -> Result<()> {
             for (n, tenants) in nets.iter().enumerate() {
                 tenants.wire.drain()?;
                 let before = tenants.seen()?;
-                let wait = patience((asked * slaves).into());
+                let wait = patience(b, (asked * slaves).into());
                 let work = b.meter.of(true, wait, || {
                     for k in 0..asked {
                         let frame = question(six, (round * asked + k) % slaves);

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub fn settled(net: &Net) -> Result<u64> {
     let mut last = counted(&net.inside, false)?;
     loop {
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(100));
         let now = counted(&net.inside, false)?;
         if now == last {
             return Ok(now);
@@ -22,9 +22,11 @@ pub fn settled(net: &Net) -> Result<u64> {
     }
 }
 
-/// In which so many copies are surely made: a second of the guest's costs nobody anything while it idles.
-pub fn patience(copies: u64) -> Duration {
-    Duration::from_millis(200) + Duration::from_micros(4) * copies as u32
+/// In which so many copies are surely made: a second of an emulated guest's costs nobody anything while it idles, and
+/// each instruction of it is a nanosecond.
+pub fn patience(b: &Bench<'_>, copies: u64) -> Duration {
+    let each = Duration::from_micros(if b.emulated() { 4 } else { 1 });
+    Duration::from_millis(200) + each * copies as u32
 }
 
 /// How much has arrived since `before`, and that all of it had when the work was read.
@@ -118,11 +120,12 @@ fn volley(
 ) -> Result<()> {
     let mut costs = vec![Vec::new(); nets.len()];
     let mut losses = vec![Vec::new(); nets.len()];
-    // Instructions of a million copies are the same twice.
-    let rounds = if b.emulated() && frames * slaves > 500_000 {
-        2
-    } else {
-        b.rounds
+    // Instructions of a million copies are the same twice; and most of the time goes into waiting.
+    let rounds = match b.emulated() {
+        true if frames * slaves > 500_000 => 2,
+        true => b.rounds,
+        false if b.full() => 7,
+        false => 2,
     };
     // Some to warm up, then the rounds.
     for round in 0..=rounds {
@@ -130,7 +133,7 @@ fn volley(
             let count = if round == 0 { 20 } else { frames };
             let gun = gun(net);
             let before = settled(net)?;
-            let wait = patience(count * slaves);
+            let wait = patience(b, count * slaves);
             let work = b.meter.during(|meter| {
                 gun.fire(count, meter)?;
                 std::thread::sleep(wait);

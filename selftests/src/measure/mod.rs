@@ -119,9 +119,13 @@ pub fn run(scale: Scale, options: &Options) -> Result<bool> {
     let mut bench = Bench {
         scale,
         // Time has noise, which more rounds tell from the figure; instructions have next to none.
-        rounds: if uml { 11 } else { 5 },
+        rounds: match (uml, scale) {
+            (true, Scale::Full) => 11,
+            _ => 5,
+        },
         packets: match (uml, scale) {
-            (true, _) => 100_000,
+            (true, Scale::Full) => 100_000,
+            (true, Scale::Quick) => 20_000,
             (false, Scale::Full) => 2000,
             (false, Scale::Quick) => 500,
         },
