@@ -39,6 +39,7 @@ use crate::{
         },
         link::UnregisterBatch,
         log::ratelimit,
+        netns::Net,
         notifier::{
             Addresses4,
             Addresses6,
@@ -77,6 +78,9 @@ impl Listener<Devices> for Events {
             rtnl,
         } = event;
         let Some(port) = master.rx_handler::<Port>(rtnl) else {
+            if kind == DeviceEventKind::ChangeName && master.is_loopback() {
+                forget_routes(master.net(rtnl), rtnl);
+            }
             return Answer::Done;
         };
         match kind {
@@ -127,6 +131,17 @@ impl Listener<Devices> for Events {
             DeviceEventKind::Register => port.enter_namespace(rtnl),
         }
         Answer::Done
+    }
+}
+
+/// Has all masters of a namespace forget routes: its rules ask for its loopback's name too (`iif`), which for them is where
+/// what the host sends comes from.
+fn forget_routes(net: &Net, rtnl: &Rtnl) {
+    for port in net
+        .devices(rtnl)
+        .filter_map(|dev| dev.rx_handler::<Port>(rtnl))
+    {
+        port.routes.purge();
     }
 }
 

@@ -376,4 +376,20 @@ impl Net {
         // SAFETY: A registered device stays so while RTNL is held.
         (!dev.is_null()).then(|| unsafe { NetDevice::from_ptr(dev) })
     }
+
+    /// Its devices, of which none comes or goes meanwhile.
+    pub(crate) fn devices<'a>(
+        &'a self,
+        _rtnl: &'a Rtnl,
+    ) -> impl Iterator<Item = &'a NetDevice> + 'a {
+        let mut last = ptr::null_mut();
+        core::iter::from_fn(move || {
+            // SAFETY: RTNL is held, under which the list changes; what is in it is a registered device, and null ends it.
+            unsafe {
+                last = sys::ipvlan_rs_device_after(self.as_ptr(), last);
+                (!last.is_null()).then(|| NetDevice::from_ptr(last))
+            }
+        })
+        .fuse()
+    }
 }

@@ -51,7 +51,8 @@ pub(crate) trait IpHeader: Copy + 'static {
     /// What look-ups in a namespace depend on, as it is now: to be taken before one whose route is to be remembered.
     fn moment(net: &Net) -> Self::Seal;
 
-    /// Whether a route may be remembered that was looked up in `net` after this moment, and by what it is known to hold.
+    /// Whether a route may be remembered that was looked up for `dev`, in `net`, after this moment, and by what it is
+    /// known to hold.
     ///
     /// # Safety
     ///
@@ -59,6 +60,7 @@ pub(crate) trait IpHeader: Copy + 'static {
     unsafe fn seal(
         moment: Self::Seal,
         dst: NonNull<sys::dst_entry>,
+        dev: &NetDevice,
         net: &Net,
     ) -> Option<Self::Seal>;
 

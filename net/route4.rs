@@ -83,11 +83,16 @@ impl IpHeader for Header4 {
     }
 
     #[inline]
-    unsafe fn seal(generation: u32, dst: NonNull<sys::dst_entry>, net: &Net) -> Option<u32> {
+    unsafe fn seal(
+        generation: u32,
+        dst: NonNull<sys::dst_entry>,
+        dev: &NetDevice,
+        net: &Net,
+    ) -> Option<u32> {
         // SAFETY: By the safety requirements.
         unsafe {
             Self::holds(&Cell::new(generation), dst, net)
-                && sys::ipvlan_rs_route4_keep(net.as_ptr(), dst.as_ptr())
+                && sys::ipvlan_rs_route4_keep(net.as_ptr(), dev.as_ptr())
         }
         .then_some(generation)
     }

@@ -116,15 +116,21 @@ impl IpHeader for Header6 {
     }
 
     #[cfg(not(CONFIG_IPV6))]
-    unsafe fn seal(_: Seal6, _: NonNull<sys::dst_entry>, _: &Net) -> Option<Seal6> {
+    unsafe fn seal(_: Seal6, _: NonNull<sys::dst_entry>, _: &NetDevice, _: &Net) -> Option<Seal6> {
         None
     }
 
     #[cfg(CONFIG_IPV6)]
     #[inline]
-    unsafe fn seal(mut seal: Seal6, dst: NonNull<sys::dst_entry>, _: &Net) -> Option<Seal6> {
+    unsafe fn seal(
+        mut seal: Seal6,
+        dst: NonNull<sys::dst_entry>,
+        dev: &NetDevice,
+        net: &Net,
+    ) -> Option<Seal6> {
         // SAFETY: By the safety requirements a live route of IPv6, in RCU's section; the seal is ours.
-        unsafe { sys::ipvlan_rs_route6_keep(dst.as_ptr(), &mut seal) }.then_some(seal)
+        unsafe { sys::ipvlan_rs_route6_keep(net.as_ptr(), dev.as_ptr(), dst.as_ptr(), &mut seal) }
+            .then_some(seal)
     }
 
     #[cfg(not(CONFIG_IPV6))]

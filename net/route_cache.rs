@@ -9,7 +9,8 @@
 //!
 //! 1. the packet: the whole of what it reads is the key ([`route_key`](super::route_key)), and keys are compared whole;
 //! 2. the device that is asked from: a cache belongs to one, whose owner purges it when it changes namespaces or its
-//!    name, which rules may ask for. No route is kept of a device in a VRF, whose name they may ask for too;
+//!    name, which rules may ask for (`oif`), or when the namespace's loopback does, which rules take for the input device
+//!    (`iif`). No route is kept for a device in a VRF, whose name they may ask for too;
 //! 3. the namespace's rules, routes, next hops, addresses and devices: each change moves the namespace's generation
 //!    (`rt_genid`; for IPv6 `fib6_sernum`, or the count of deleted routes). It is read
 //!    *before* the look-up whose result is kept, and must be the same when that is used: whatever changes meanwhile,
@@ -24,7 +25,8 @@
 //!    that are there, the passing of their lifetimes. So a route is kept for the rest of the clock tick, in which a
 //!    look-up could have come before just as well.
 //!
-//! What moves no generation either is not waited for: where it could matter, no route is kept. That is, in IPv4, in a
+//! What moves no generation either is not waited for: where it could matter, no route is kept. That is where a rule looks
+//! at the groups of devices (`suppress_ifgroup`), which sysfs changes without a word; in IPv4, in a
 //! namespace with next hop objects, of which the replaced member of a group is told to nobody; in IPv6, over a device
 //! without a carrier, for which `ignore_routes_with_linkdown` may be set. (In IPv4 that is the master, without whose
 //! carrier its slaves send nothing.)
@@ -294,7 +296,7 @@ impl<H: IpHeader> Slot<H> {
         let route = header.lookup(dev, net, mark, cx)?;
         let dst = route.dst();
         // SAFETY: The route is alive, of the right protocol and looked up in `net`.
-        let Some(seal) = (unsafe { H::seal(moment, dst, net) }) else {
+        let Some(seal) = (unsafe { H::seal(moment, dst, dev, net) }) else {
             return Ok(route);
         };
         if ptr::eq(self.dst.get(), dst.as_ptr()) {

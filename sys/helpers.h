@@ -47,6 +47,7 @@ void ipvlan_rs_core_stats_rx_dropped_inc(struct net_device *dev);
 int ipvlan_rs_dev_hard_header(struct sk_buff *skb, struct net_device *dev, unsigned short type, const void *daddr,
 			      const void *saddr, unsigned int len);
 void ipvlan_rs_unregister_netdevice_queue(struct net_device *dev, struct list_head *head);
+struct net_device *ipvlan_rs_device_after(struct net *net, struct net_device *dev);
 bool ipvlan_rs_in_dev_has(struct net_device *dev, __be32 local, bool skip_dead);
 
 struct user_namespace *ipvlan_rs_net_user_ns(const struct net *net);
@@ -70,7 +71,7 @@ enum { IPVLAN_RS_DROP_BACKLOG = SKB_DROP_REASON_IPVLAN_MULTICAST_BACKLOG };
 
 int ipvlan_rs_ip_local_out(struct net *net, struct sk_buff *skb, struct dst_entry *dst, bool counted);
 int ipvlan_rs_ip6_local_out(struct net *net, struct sk_buff *skb, struct dst_entry *dst, bool counted);
-bool ipvlan_rs_route4_keep(const struct net *net, const struct dst_entry *dst);
+bool ipvlan_rs_route4_keep(const struct net *net, const struct net_device *dev);
 
 /* What must be as it was when a route of IPv6 was looked up. */
 struct ipvlan_rs_route6_seal {
@@ -81,7 +82,8 @@ struct ipvlan_rs_route6_seal {
 };
 
 void ipvlan_rs_route6_moment(const struct net *net, struct ipvlan_rs_route6_seal *seal);
-bool ipvlan_rs_route6_keep(const struct dst_entry *dst, struct ipvlan_rs_route6_seal *seal);
+bool ipvlan_rs_route6_keep(const struct net *net, const struct net_device *dev, const struct dst_entry *dst,
+			   struct ipvlan_rs_route6_seal *seal);
 bool ipvlan_rs_route6_holds(const struct net *net, struct dst_entry *dst, const struct ipvlan_rs_route6_seal *seal);
 
 struct ipvlan_rs_place;

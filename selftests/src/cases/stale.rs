@@ -21,6 +21,7 @@ cases! {
     local_table: EACH, V46;
     throw_in_the_local_table: EACH, V46;
     master_renamed: EACH, V46;
+    loopback_renamed: EACH, V46;
     master_of_another_group: EACH, V46;
     gateway_does_not_answer: EACH, V6;
     mark: EACH, V46;
@@ -119,19 +120,30 @@ async fn master_renamed(cx: Cx) -> Result<()> {
     .await
 }
 
+/// One that asks for the loopback's, by which rules mean packets of the host.
+async fn loopback_renamed(cx: Cx) -> Result<()> {
+    let path = Path::new(cx)?;
+    let nl = path.lan.host.nl();
+    path.route((EARLIER, 2))?;
+    nl.add_iif_rule(!cx.far_is_v6(), "l1", EARLIER)?;
+    let name = |name| granted(nl.set_link(1, |l| l.name(name))?);
+    path.flips(|| name("l1"), || name("lo")).await
+}
+
 /// A rule that asks for its group.
 async fn master_of_another_group(cx: Cx) -> Result<()> {
     const GROUP: u32 = 7;
     let path = Path::new(cx)?;
-    let (nl, master) = (path.lan.host.nl(), path.lan.master);
+    let lan = &path.lan;
+    let (nl, master) = (lan.host.nl(), lan.master);
     path.route((EARLIER, 2))?;
     nl.add_group_rule(!cx.far_is_v6(), GROUP, EARLIER)?;
-    granted(nl.set_link(master, |l| l.link_group(GROUP))?)?;
-    path.flips(
-        || granted(nl.set_link(master, |l| l.link_group(0))?),
-        || granted(nl.set_link(master, |l| l.link_group(GROUP))?),
-    )
-    .await
+    let set = |group| granted(nl.set_link(master, |l| l.link_group(group))?);
+    set(GROUP)?;
+    path.flips(|| set(0), || set(GROUP)).await?;
+    // Of which nobody is told.
+    let write = |group: u32| lan.host.set_sysfs("m0/netdev_group", &group.to_string());
+    path.flips(|| write(0), || write(GROUP)).await
 }
 
 /// A host that does not forward prefers gateways that answer (RFC 4861, 6.3.6), and nothing announces that they do not.

@@ -137,6 +137,11 @@ impl Nl {
         self.add_rule_with(v4, table, 0, &[RuleAttribute::Oifname(name.into())])
     }
 
+    /// Packets that came in by the link of this name, or for the loopback's that the host made, use `table`.
+    pub fn add_iif_rule(&self, v4: bool, name: &str, table: u32) -> Result<()> {
+        self.add_rule_with(v4, table, 0, &[RuleAttribute::Iifname(name.into())])
+    }
+
     /// All packets use `table`, but for its routes over links of this group.
     pub fn add_group_rule(&self, v4: bool, group: u32, table: u32) -> Result<()> {
         self.add_rule_with(v4, table, 0, &[RuleAttribute::SuppressIfGroup(group)])
