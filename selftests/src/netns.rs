@@ -116,21 +116,22 @@ impl Netns {
     /// Reads `/sys/class/net/<rest>` of the namespace.
     pub fn sysfs(&self, rest: &str) -> Result<String> {
         self.in_sysfs(rest, |path| {
-            Ok(fs::read_to_string(path).context(path.to_string())?.trim().to_string())
+            Ok(fs::read_to_string(path)
+                .context(path.to_string())?
+                .trim()
+                .to_string())
         })
     }
 
     /// Writes it.
     pub fn set_sysfs(&self, rest: &str, value: &str) -> Result<()> {
-        self.in_sysfs(rest, |path| fs::write(path, value).context(path.to_string()))
+        self.in_sysfs(rest, |path| {
+            fs::write(path, value).context(path.to_string())
+        })
     }
 
     /// Calls `f` with the path of `/sys/class/net/<rest>`, which takes a sysfs mounted in the namespace.
-    fn in_sysfs<T: Send>(
-        &self,
-        rest: &str,
-        f: impl FnOnce(&str) -> Result<T> + Send,
-    ) -> Result<T> {
+    fn in_sysfs<T: Send>(&self, rest: &str, f: impl FnOnce(&str) -> Result<T> + Send) -> Result<T> {
         self.enter(|| {
             unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS)?;
             use nix::mount::{mount, MsFlags};
