@@ -304,7 +304,7 @@ impl Request {
         match rng.random_range(0..5) {
             0 => self.flags ^= 1 << rng.random_range(8..12),
             1 => {
-                let length = rng.random_range(0..self.header.len());
+                let length = rng.random_range(0..=self.header.len());
                 self.header.truncate(length);
             }
             2 => self.lie = rng.random_range(-40..40),
