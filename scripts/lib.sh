@@ -109,9 +109,10 @@ die() {
 now() { printf '%(%s)T' -1; }
 
 # ticker NAME LOG…: redraws NAME with its time and each log's last line once a second on
-# a terminal, and says every half minute that it is alive elsewhere (CI kills silence).
+# a terminal, and says every half minute that it is alive elsewhere (CI kills silence); of
+# several logs it says which.
 ticker() {
-	local name=$1 begun last width log
+	local name=$1 begun last width log of
 	shift
 	begun=$(now)
 	# Its sleep may outlive a killed script, and must not hold the script's lock.
@@ -132,7 +133,9 @@ ticker() {
 		while sleep 30 && kill -0 $$ 2>/dev/null; do
 			for log; do
 				last=$(tail -n 1 -- "$log" 2>/dev/null | tr -cd '[:print:]')
-				printf '    %s: %d s so far: %s\n' "$name" $(($(now) - begun)) "${last:0:100}"
+				of=${log##*/}
+				(($# > 1)) || of=$name.log
+				printf '    %s: %d s so far: %s\n' "${of%.log}" $(($(now) - begun)) "${last:0:100}"
 			done
 		done
 	fi

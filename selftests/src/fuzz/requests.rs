@@ -19,6 +19,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 /// Requests between two looks at the links, and in one network.
 const PORTION: u64 = 100;
 const NETWORK: u64 = 3000;
+/// Requests between two lines that say how far it is.
+const SAID_EVERY: u64 = 2500;
 /// With more links a network is left for a new one: they take memory and time.
 const CROWD: usize = 40;
 
@@ -261,7 +263,7 @@ pub async fn requests(seed: u64, count: u64) -> Result<()> {
     let mut rng = XorShiftRng::seed_from_u64(seed);
     let mut corpus = Corpus::new()?;
     let (mut made, mut answers, mut texts) = (Tally::default(), Tally::default(), Tally::default());
-    let (mut done, mut most, mut worlds) = (0, 0, 0u64);
+    let (mut done, mut said, mut most, mut worlds) = (0, 0, 0, 0u64);
     let begin = std::time::Instant::now();
     let mut waiting = Vec::new();
     while done < count {
@@ -298,7 +300,8 @@ pub async fn requests(seed: u64, count: u64) -> Result<()> {
                 break;
             }
         }
-        if worlds % 20 == 0 || done == count {
+        if done >= said + SAID_EVERY || done == count {
+            said = done;
             println!(
                 "# fuzz: {done} requests in {} s, {}",
                 begin.elapsed().as_secs(),
