@@ -22,8 +22,8 @@
 //! 5. hashing over several paths: in IPv4 a look-up with an output device takes the path over that device and hashes
 //!    nothing (`fib_select_path()`); in IPv6 a route with siblings or a group of next hops is not kept;
 //! 6. in IPv6, what nothing announces: whether neighbours answer (RFC 4861, 6.3.6), what routers advertise of routes
-//!    that are there, the passing of their lifetimes. So a route is kept for the rest of the clock tick, in which a
-//!    look-up could have come before just as well.
+//!    that are there, the passing of their lifetimes, settings (`forwarding`, with which no answer counts). So a route is
+//!    kept for the rest of the clock tick, in which a look-up could have come before just as well.
 //!
 //! What moves no generation either is not waited for: where it could matter, no route is kept. That is where a rule looks
 //! at the groups of devices (`suppress_ifgroup`), which sysfs changes without a word; in IPv4, in a
@@ -40,6 +40,17 @@
 //! next hop knows, so a look-up that is overtaken by both makes a new route, which nothing marks any more; but one that was
 //! held before was known before.
 //!
+//! # What no case fails without
+//!
+//! Four of these rules are about races of a few instructions, which no test wins on purpose: that the moment is taken
+//! before the look-up, that a route is on trial first, that one which the next hop no longer knows is not used (a look-up
+//! that is interrupted by another replaces a good one), and that whoever enters a namespace waits for readers before it
+//! purges. Each other rule has a mutant under selftests/mutants/ (`guest-routes-*`), and a case that fails with it.
+//!
+//! One such race is the kernel's own: a route of IPv4 that is deleted while the first look-up that ever took it is under
+//! way moves no generation (`fib_table_delete()` asks whether one did). A key has had another look-up before the one whose
+//! route is kept, so that route came in between the two and went at once.
+//!
 //! # Contexts
 //!
 //! [`RouteCache::route`] runs in softirq or with bottom halves disabled; each CPU has its own
@@ -50,10 +61,10 @@
 //!
 //! A route of IPv6 must not outlive its namespace, which has its `dst_ops`. So the owner of a cache purges it before the
 //! device leaves a namespace, and, once no reader has seen it there, after it has entered the next. What is dropped then
-//! goes in two steps: after a grace period the table gives its routes back, which leave the namespace's count with that
-//! (`dst_release()`), and after another they are freed. The first step is over before the namespace's own exit, because
-//! `netdev_run_todo()` waits for RCU's callbacks (`rcu_barrier()`), the second before its memory goes, because
-//! `cleanup_net()` waits for those that came since.
+//! goes in two steps: after a grace period the table gives its routes back (`dst_release()`), and after another they are
+//! freed (`dst_destroy()`), by what `dst->ops` says, which is the namespace's. The first step is over before the
+//! namespace's own exit, because `netdev_run_todo()` waits for RCU's callbacks (`rcu_barrier()`), the second before its
+//! memory goes, because `cleanup_net()` waits for those that came since.
 //!
 //! A remembered route does not keep a device: when a device goes, the tables and the next hops that know the route take
 //! the device away from it (`dst_dev_put()`), as they do for sockets.

@@ -353,7 +353,7 @@ bool ipvlan_rs_route6_keep(const struct net *net, const struct net_device *dev, 
 #endif
 	rcu_read_lock();
 	from = rcu_dereference(rt->from);
-	if (!from || !(rt->rt6i_flags & RTF_PCPU) || dst->rt_uncached_list || dst->expires)
+	if (!from || !(rt->rt6i_flags & RTF_PCPU))
 		goto out;
 	if (from->nh ? nexthop_is_multipath(from->nh) : READ_ONCE(from->fib6_nsiblings))
 		goto out;

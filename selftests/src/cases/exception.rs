@@ -3,10 +3,12 @@
 //! was remembered, and no longer than it is to hold.
 
 use crate::cases;
-use crate::cx::{Cx, Suite, EACH, V46};
+use crate::cases::kept::each_looked_up;
+use crate::cx::{Cx, Suite, EACH, V46, VETH};
 use crate::far::{far, gateway, Path, NEW, OLD};
 use crate::frames::{self, Mac};
 use crate::lan::Lan;
+use crate::lookups::Lookups;
 use crate::nl::Via;
 use crate::packet::Captured;
 use anyhow::{bail, ensure, Result};
@@ -17,6 +19,7 @@ cases! {
     "exception", Suite::Both;
     mtu_learnt_and_expired: EACH, V46;
     redirect: EACH, V46;
+    not_remembered: VETH, V46;
 }
 
 /// What makes a large datagram, and what the path takes of it.
@@ -60,26 +63,11 @@ async fn mtu_learnt_and_expired(cx: Cx) -> Result<()> {
     let family = if cx.far_is_v6() { "ipv6" } else { "ipv4" };
     lan.host
         .sysctl(&format!("{family}/route/mtu_expires"), "2")?;
-    // Whether a large packet gets through: a small one comes after it.
-    let passes = async || -> Result<bool> {
-        let mut frame = path.frame(&LARGE);
-        if !cx.far_is_v6() {
-            frames::dont_fragment(&mut frame);
-        }
-        // In-tree refuses what does not fit.
-        let _ = path.tap.try_send(&frame);
-        path.tap.send(&path.frame(b"small"))?;
-        let small = |f: &Captured| frames::is_udp(&f.bytes, 7, b"small");
-        let seen = path.wire.until("the small one", small).await?;
-        Ok(seen.iter().any(|f| frames::is_udp(&f.bytes, 7, &LARGE)))
-    };
+    let passes = async || passes(&path).await;
     for _ in 0..4 {
         ensure!(passes().await?, "a large packet is lost before all");
     }
-    let (socket, sent) = own(lan, &LARGE)?;
-    path.wire.send(&too_big(lan, &sent))?;
-    let learnt = async || Ok(!passes().await?);
-    soon("the path's MTU is not heeded", learnt).await?;
+    let socket = learn(&path).await?;
     for _ in 0..4 {
         ensure!(!passes().await?, "the path's MTU is forgotten at once");
     }
@@ -91,6 +79,37 @@ async fn mtu_learnt_and_expired(cx: Cx) -> Result<()> {
     }
     drop(socket);
     Ok(())
+}
+
+/// Whether a large packet gets through: a small one comes after it.
+async fn passes(path: &Path) -> Result<bool> {
+    let mut frame = path.frame(&LARGE);
+    if !path.lan.cx.far_is_v6() {
+        frames::dont_fragment(&mut frame);
+    }
+    // In-tree refuses what does not fit.
+    let _ = path.tap.try_send(&frame);
+    path.tap.send(&path.frame(b"small"))?;
+    let small = |f: &Captured| frames::is_udp(&f.bytes, 7, b"small");
+    let seen = path.wire.until("the small one", small).await?;
+    Ok(seen.iter().any(|f| frames::is_udp(&f.bytes, 7, &LARGE)))
+}
+
+/// Has the host learn a path's MTU, for a socket.
+async fn learn(path: &Path) -> Result<UdpSocket> {
+    let (socket, sent) = own(&path.lan, &LARGE)?;
+    path.wire.send(&too_big(&path.lan, &sent))?;
+    let learnt = async || Ok(!passes(path).await?);
+    soon("the path's MTU is not heeded", learnt).await?;
+    Ok(socket)
+}
+
+/// What has a time to expire at is looked up for each packet.
+async fn not_remembered(cx: Cx) -> Result<()> {
+    let path = Path::new(cx)?;
+    let lookups = Lookups::of(far(cx))?;
+    let _socket = learn(&path).await?;
+    each_looked_up(&path, &lookups)
 }
 
 /// A router that knows a better one says so (RFC 792, RFC 4861).

@@ -4,7 +4,7 @@
 
 use crate::cases;
 use crate::cx::{Cx, Kind, Suite, EACH, V4, V46, V6, VETH};
-use crate::far::{far, Path, OLD};
+use crate::far::{far, gateway, Path, OLD};
 use crate::lookups::Lookups;
 use crate::nl::{granted, LinkSpec, Via};
 use crate::wait;
@@ -16,6 +16,7 @@ cases! {
     stopped_slave: VETH, V4;
     another_mode: VETH, V4;
     without_carrier: VETH, V6;
+    several_paths: VETH, V6;
 }
 
 /// Packets in a row.
@@ -101,8 +102,13 @@ async fn without_carrier(cx: Cx) -> Result<()> {
     remembered(cx, &path, &lookups)?;
     granted(nl.set_link(index, |l| l.carrier(false))?)?;
     wait::until("the carrier is gone", || Ok(!nl.link_at(index)?.carrier)).await?;
+    each_looked_up(&path, &lookups)
+}
+
+/// As many look-ups as packets, at least.
+pub fn each_looked_up(path: &Path, lookups: &Lookups) -> Result<()> {
     let seen = lookups.during(|| {
-        let frame = path.frame(b"without");
+        let frame = path.frame(b"looked up");
         for _ in 0..BURST {
             let _ = path.tap.try_send(&frame);
         }
@@ -110,4 +116,17 @@ async fn without_carrier(cx: Cx) -> Result<()> {
     })?;
     ensure!(seen >= BURST, "{seen} look-ups for {BURST} packets");
     Ok(())
+}
+
+/// Nor is one of several paths to a network, of which a setting of the host chooses (`fib_multipath_hash_policy`).
+async fn several_paths(cx: Cx) -> Result<()> {
+    let path = Path::without_route(cx)?;
+    let nl = path.lan.host.nl();
+    let (to, len) = (far(cx), cx.host_prefix());
+    nl.add_route(to, len, Via::Gateway(gateway(cx, 1)))?;
+    let lookups = Lookups::of(to)?;
+    path.all(OLD, "one path").await?;
+    remembered(cx, &path, &lookups)?;
+    nl.append_route(to, len, gateway(cx, 2))?;
+    each_looked_up(&path, &lookups)
 }

@@ -14,7 +14,7 @@ mod failures;
 mod faults;
 mod flood;
 mod hairpin;
-mod kept;
+pub mod kept;
 mod l2;
 mod l3;
 mod l3s;

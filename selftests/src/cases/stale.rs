@@ -7,7 +7,8 @@ use crate::cx::{Cx, Suite, EACH, V46, V6, VETH};
 use crate::far::{far, gateway, neighbours, Path, EARLIER, MARK, NEW, OLD, OLD_WAY};
 use crate::frames;
 use crate::lan::{namespaces_gone, Lan};
-use crate::nl::{granted, nexthop, Via};
+use crate::modules;
+use crate::nl::{granted, nexthop, LinkSpec, Via};
 use crate::packet::Captured;
 use anyhow::{ensure, Result};
 use std::time::Duration;
@@ -22,6 +23,7 @@ cases! {
     throw_in_the_local_table: EACH, V46;
     master_renamed: EACH, V46;
     loopback_renamed: EACH, V46;
+    vrf_renamed: VETH, V46;
     master_of_another_group: EACH, V46;
     gateway_does_not_answer: EACH, V6;
     mark: EACH, V46;
@@ -128,6 +130,36 @@ async fn loopback_renamed(cx: Cx) -> Result<()> {
     nl.add_iif_rule(!cx.far_is_v6(), "l1", EARLIER)?;
     let name = |name| granted(nl.set_link(1, |l| l.name(name))?);
     path.flips(|| name("l1"), || name("lo")).await
+}
+
+/// One that asks for the VRF's that the master is in.
+async fn vrf_renamed(cx: Cx) -> Result<()> {
+    const TABLE: u32 = 101;
+    modules::load("vrf")?;
+    let path = Path::without_route(cx)?;
+    let (lan, nl) = (&path.lan, path.lan.host.nl());
+    nl.add_link(&LinkSpec {
+        // IFLA_VRF_TABLE
+        data: vec![(1, TABLE.to_ne_bytes().to_vec())],
+        up: true,
+        ..LinkSpec::new("vrf", "v0")
+    })?;
+    let vrf = nl.link("v0")?.index;
+    granted(nl.set_link(lan.master, |l| l.controller(vrf))?)?;
+    // It went down and up on the way.
+    if cx.far_is_v6() {
+        nl.add_addr(lan.master, lan.master_ip(), 64)?;
+    }
+    lan.settled().await?;
+    neighbours(lan, &lan.host)?;
+    let any = cx.pick([0; 4], [0u8; 16]);
+    for (table, n) in [(TABLE, 1), (EARLIER, 2)] {
+        nl.add_route_in(table, any, 0, Via::GatewayOn(gateway(cx, n), lan.master))?;
+    }
+    // Before the rule that leads to the VRF's table, which came with it.
+    nl.add_oif_rule(!cx.far_is_v6(), "v1", EARLIER)?;
+    let name = |name| granted(nl.set_link(vrf, |l| l.name(name))?);
+    path.flips(|| name("v1"), || name("v0")).await
 }
 
 /// A rule that asks for its group.

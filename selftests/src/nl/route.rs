@@ -3,7 +3,7 @@
 
 use super::{granted, Nl};
 use anyhow::{Context, Result};
-use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use rtnetlink::packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -79,6 +79,19 @@ impl Nl {
             NLM_F_CREATE | NLM_F_EXCL,
         )?)
         .with_context(|| format!("route {to}/{prefix} {via:?}"))
+    }
+
+    /// Gives the route that there is to this network one more path.
+    pub fn append_route(&self, to: IpAddr, prefix: u8, gateway: IpAddr) -> Result<()> {
+        let message: RouteMessage = RouteMessageBuilder::<IpAddr>::new()
+            .destination_prefix(to, prefix)?
+            .gateway(gateway)?
+            .build();
+        granted(self.request(
+            RouteNetlinkMessage::NewRoute(message),
+            NLM_F_CREATE | NLM_F_APPEND,
+        )?)
+        .with_context(|| format!("one more route {to}/{prefix} by {gateway}"))
     }
 
     /// Deletes a route of a table.
