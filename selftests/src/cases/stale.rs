@@ -10,6 +10,7 @@ use crate::lan::{namespaces_gone, Lan};
 use crate::modules;
 use crate::nl::{granted, nexthop, LinkSpec, Via};
 use crate::packet::Captured;
+use crate::wait;
 use anyhow::{ensure, Result};
 use std::time::Duration;
 
@@ -150,7 +151,8 @@ async fn vrf_renamed(cx: Cx) -> Result<()> {
     if cx.far_is_v6() {
         nl.add_addr(lan.master, lan.master_ip(), 64)?;
     }
-    lan.settled().await?;
+    let master = || nl.link_at(lan.master);
+    wait::until("it has its carrier again", || Ok(master()?.carrier)).await?;
     neighbours(lan, &lan.host)?;
     let any = cx.pick([0; 4], [0u8; 16]);
     for (table, n) in [(TABLE, 1), (EARLIER, 2)] {
