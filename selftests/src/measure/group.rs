@@ -2,7 +2,7 @@
 //! One packet for many receivers: all the work counts, whichever task does it, and what was lost.
 
 use super::net::{counted, Net, Peer, L2};
-use super::pktgen::{Pktgen, Way};
+use super::pktgen::{Order, Pktgen, Way};
 use super::Bench;
 use crate::frames::Mac;
 use anyhow::{ensure, Context, Result};
@@ -55,7 +55,7 @@ fn gun(net: &Net, mac: Mac, to: impl Into<IpAddr>) -> Pktgen {
         mac,
         src: [10, 1, 0, 9].into(),
         dst: (to, to),
-        in_turn: false,
+        order: Order::Random,
         size: 60,
     }
 }

@@ -225,6 +225,8 @@ impl Pair {
     pub fn new(peer: Peer, mode: u16, severed: bool) -> Result<Pair> {
         let net = Net::new(peer, mode, true)?;
         let (a, b) = (net.inside.clone(), Netns::new()?);
+        // The sender's IPv6 reports its groups when it likes, to the other end too: a packet that nobody fired.
+        a.sysctl("ipv6/conf/default/disable_ipv6", "1")?;
         match peer {
             Peer::Veth | Peer::Netkit => {
                 let nl = a.nl();

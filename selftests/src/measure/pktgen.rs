@@ -20,6 +20,17 @@ pub enum Way {
     Receive,
 }
 
+/// Which of its destinations is a packet's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Any.
+    Random,
+    /// One after the other (IPv4).
+    InTurn,
+    /// One after the other, each for two packets in a row (IPv4).
+    Pairs,
+}
+
 /// What to send, where.
 #[derive(Clone)]
 pub struct Pktgen {
@@ -28,10 +39,9 @@ pub struct Pktgen {
     pub way: Way,
     pub mac: Mac,
     pub src: IpAddr,
-    /// First and last destination; random in between (of IPv6, as many as a power of two).
+    /// First and last destination (of random ones of IPv6, as many as a power of two).
     pub dst: (IpAddr, IpAddr),
-    /// One destination after the other instead (IPv4).
-    pub in_turn: bool,
+    pub order: Order,
     pub size: u32,
 }
 
@@ -65,7 +75,7 @@ impl Pktgen {
         } else {
             // pktgen draws up to, but not, the last address of IPv4, and takes the last of IPv6 as a mask.
             let end = match last {
-                IpAddr::V4(a) if first != last && !self.in_turn => {
+                IpAddr::V4(a) if first != last && self.order == Order::Random => {
                     IpAddr::from(Ipv4Addr::from(u32::from(a).saturating_add(1)))
                 }
                 last => last,
@@ -73,8 +83,13 @@ impl Pktgen {
             c.push(format!("dst{six}_min {first}"));
             c.push(format!("dst{six}_max {end}"));
         }
-        if first != last && !self.in_turn {
-            c.push("flag IPDST_RND".into());
+        match self.order {
+            Order::Random if first != last => c.push("flag IPDST_RND".into()),
+            Order::Random | Order::InTurn => {}
+            // A flow keeps its destination, and has another when its turn comes again.
+            Order::Pairs => {
+                c.extend(["flag FLOW_SEQ", "flows 16", "flowlen 2"].map(String::from));
+            }
         }
         match self.way {
             Way::Xmit => {}

@@ -3,7 +3,7 @@
 
 use super::control::{timed, REQUESTS};
 use super::net::{cut, inside, outside, Net, Peer, L2};
-use super::pktgen::{Pktgen, Way};
+use super::pktgen::{Order, Pktgen, Way};
 use super::unicast::{volley, Shot, Witness};
 use super::Bench;
 use crate::nl::{granted, AddrSpec};
@@ -141,7 +141,7 @@ fn inward(nets: &[Net], first: u32, last: u32) -> Vec<Shot> {
             },
             src: outside(false, 1),
             dst: (inside(false, first), inside(false, last)),
-            in_turn: false,
+            order: Order::Random,
             size: 60,
         },
         witness: (net.peer != Peer::Dummy).then(|| Witness::received(&net.inside)),
@@ -160,7 +160,7 @@ fn missing(net: &Net) -> Shot {
             mac: [2, 0, 0, 0, 0, 0x77],
             src: outside(false, 1),
             dst: ([10, 128, 0, 0].into(), [10, 128, 255, 255].into()),
-            in_turn: false,
+            order: Order::Random,
             size: 60,
         },
         witness: (net.peer != Peer::Bare).then(|| Witness::nothing(&net.inside)),
