@@ -109,7 +109,7 @@ pub fn judge(r: &Results) -> Vec<Goal> {
         vec![(1.0, icount(row, 1, "ipvlan_rs"))],
     ));
     for (few, name) in [(1, "1"), (1000, "one on each slave")] {
-        let own = |sign, x| [(sign, ns(row, x, "ipvlan_rs")), (-sign, ns(row, x, "bare"))];
+        let own = |sign: f64, x| [(sign, ns(row, x, "ipvlan_rs")), (-sign, ns(row, x, "bare"))];
         goals.push(decide(
             format!("{row}, ns: what 100000 addresses add to {name} : two cache misses"),
             1.0,

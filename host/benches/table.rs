@@ -5,14 +5,18 @@
 //!
 //! Each look-up waits for the one before it, as each load of the chase does: nothing of a miss is hidden.
 
+#[path = "../tests/table/tenant.rs"]
+mod tenant;
+
 use ipvlan_rs_host::{
-    logic::addr::{Seed, V6},
+    logic::addr::Seed,
     sync::{
         platform::{barrier, RcuBox, RcuRead},
-        table::{Advice, Entry, Table},
+        table::{Advice, Table},
     },
 };
 use std::{hint::black_box, time::Instant};
+use tenant::{address, Address};
 
 const ROUNDS: usize = 11;
 const STEPS: usize = 300_000;
@@ -22,31 +26,6 @@ const SIZES: [u32; 5] = [1, 256, 20_000, 100_000, 1_000_000];
 const BYTES: usize = 128 << 20;
 const LINE: usize = 64;
 
-struct Address {
-    key: V6,
-    number: u32,
-}
-
-impl Entry for Address {
-    type Key = V6;
-    type Seed = Seed;
-
-    fn key(&self) -> V6 {
-        self.key
-    }
-
-    fn hash(key: &V6, seed: &Seed) -> u32 {
-        key.hash(seed)
-    }
-}
-
-fn address(n: u32) -> V6 {
-    let mut octets = [0; 16];
-    octets[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
-    octets[12..].copy_from_slice(&n.to_be_bytes());
-    V6::from_octets(octets)
-}
-
 fn next(random: u64) -> u64 {
     let random = random ^ (random << 13);
     let random = random ^ (random >> 7);
@@ -55,8 +34,7 @@ fn next(random: u64) -> u64 {
 
 fn grow(table: &Table<Address>, from: u32, to: u32) {
     for number in from..to {
-        let key = address(number);
-        match table.insert(RcuBox::new(Address { key, number })) {
+        match table.insert(RcuBox::new(Address::new(number))) {
             Ok(Advice::None) => (),
             Ok(Advice::Resize) => table.resize().expect("memory for the table"),
             Err(_) => panic!("address {number} was refused"),

@@ -145,6 +145,25 @@ impl Cx {
         }
     }
 
+    /// The unspecified address of the case's family: with a prefix of no length, everything.
+    pub fn any(&self) -> IpAddr {
+        self.pick([0; 4], [0u8; 16])
+    }
+
+    /// Whether addresses are IPv6's.
+    pub fn is_v6(&self) -> bool {
+        self.any().is_ipv6()
+    }
+
+    /// The prefix length of this network's links.
+    pub fn link_prefix(&self) -> u8 {
+        if self.is_v6() {
+            64
+        } else {
+            24
+        }
+    }
+
     /// A whole-address prefix length of the case's family.
     pub fn host_prefix(&self) -> u8 {
         match self.family {

@@ -87,11 +87,10 @@ impl Path {
     /// Routes everything far through a gateway.
     pub fn route(&self, (table, n): (u32, u8)) -> Result<()> {
         let cx = self.lan.cx;
-        let any = cx.pick([0; 4], [0u8; 16]);
         self.lan
             .host
             .nl()
-            .add_route_in(table, any, 0, Via::Gateway(gateway(cx, n)))
+            .add_route_in(table, cx.any(), 0, Via::Gateway(gateway(cx, n)))
     }
 
     pub fn frame(&self, payload: &[u8]) -> Vec<u8> {
@@ -174,18 +173,4 @@ pub fn neighbours(lan: &Lan, ns: &Netns) -> Result<()> {
     let cx = lan.cx;
     ns.nl().add_neigh(lan.master, gateway(cx, 1), OLD)?;
     ns.nl().add_neigh(lan.master, gateway(cx, 2), NEW)
-}
-
-impl Cx {
-    pub fn far_is_v6(self) -> bool {
-        far(self).is_ipv6()
-    }
-
-    pub fn pick_prefix(self) -> u8 {
-        if self.far_is_v6() {
-            64
-        } else {
-            24
-        }
-    }
 }

@@ -2,42 +2,20 @@
 
 //! A lookup reads no more cache lines among a million addresses than among a few.
 
+use super::tenant::{address, Address};
 use ipvlan_rs_host::{
-    logic::addr::{Seed, V6},
+    logic::addr::Seed,
     sync::{
         platform::{barrier, RcuBox, RcuRead},
-        table::{Advice, Entry, Shape, Table},
+        table::{Advice, Shape, Table},
     },
 };
-
-struct Address(V6);
-
-impl Entry for Address {
-    type Key = V6;
-    type Seed = Seed;
-
-    fn key(&self) -> V6 {
-        self.0
-    }
-
-    fn hash(key: &V6, seed: &Seed) -> u32 {
-        key.hash(seed)
-    }
-}
-
-/// The `n`-th address of a prefix, as a tenant that counts would choose them.
-fn address(n: u32) -> V6 {
-    let mut octets = [0; 16];
-    octets[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
-    octets[12..].copy_from_slice(&n.to_be_bytes());
-    V6::from_octets(octets)
-}
 
 fn table_of(n: u32, seed: [u64; 4]) -> Table<Address> {
     let table = Table::new(Seed::new(seed)).expect("there is memory");
 
     for i in 0..n {
-        match table.insert(RcuBox::new(Address(address(i)))) {
+        match table.insert(RcuBox::new(Address::new(i))) {
             Ok(Advice::None) => (),
             Ok(Advice::Resize) => table.resize().expect("there is memory"),
             Err(_) => panic!("address {i} was refused"),
@@ -76,7 +54,11 @@ fn check(n: u32, seed: [u64; 4]) {
     );
 
     let rcu = RcuRead::lock();
-    assert!((0..n).all(|i| table.lookup(&address(i), &rcu).is_some()));
+    let is_there = |i| {
+        let found = table.lookup(&address(i), &rcu);
+        found.is_some_and(|found| found.number == i)
+    };
+    assert!((0..n).all(is_there));
     assert!((n..2 * n).all(|i| table.lookup(&address(i), &rcu).is_none()));
 }
 

@@ -11,4 +11,5 @@ mod item;
 mod model;
 mod rogue;
 mod sizes;
+mod tenant;
 mod threads;

@@ -66,11 +66,7 @@ async fn addresses_are_limited(cx: Cx) -> Result<()> {
     ensure!(b.link()?.max_addrs == Some(has as u32 + 2), "a sibling's");
     for slave in [&a, &b] {
         let first = if slave.name == a.name { 0 } else { 10 };
-        let prefix = if cx.pick([0; 4], [0; 16]).is_ipv4() {
-            24
-        } else {
-            64
-        };
+        let prefix = cx.link_prefix();
         let add = |n| {
             slave
                 .ns

@@ -26,7 +26,7 @@ cases! {
 const LARGE: [u8; 1400] = [b'x'; 1400];
 
 fn narrow(cx: Cx) -> u16 {
-    if cx.far_is_v6() {
+    if cx.is_v6() {
         1300
     } else {
         600
@@ -60,7 +60,7 @@ async fn soon(what: &str, test: impl AsyncFn() -> Result<bool>) -> Result<()> {
 async fn mtu_learnt_and_expired(cx: Cx) -> Result<()> {
     let path = Path::new(cx)?;
     let lan = &path.lan;
-    let family = if cx.far_is_v6() { "ipv6" } else { "ipv4" };
+    let family = if cx.is_v6() { "ipv6" } else { "ipv4" };
     lan.host
         .sysctl(&format!("{family}/route/mtu_expires"), "2")?;
     let passes = async || passes(&path).await;
@@ -84,7 +84,7 @@ async fn mtu_learnt_and_expired(cx: Cx) -> Result<()> {
 /// Whether a large packet gets through: a small one comes after it.
 async fn passes(path: &Path) -> Result<bool> {
     let mut frame = path.frame(&LARGE);
-    if !path.lan.cx.far_is_v6() {
+    if !path.lan.cx.is_v6() {
         frames::dont_fragment(&mut frame);
     }
     // In-tree refuses what does not fit.
@@ -119,8 +119,7 @@ async fn redirect(cx: Cx) -> Result<()> {
     let nl = lan.host.nl();
     let [from, to] = [1, 2].map(|n| router(cx, n));
     nl.add_neigh(lan.master, from, OLD)?;
-    let any = cx.pick([0; 4], [0u8; 16]);
-    nl.add_route(any, 0, Via::GatewayOn(from, lan.master))?;
+    nl.add_route(cx.any(), 0, Via::GatewayOn(from, lan.master))?;
     path.all(OLD, "before").await?;
     let (socket, sent) = own(lan, b"own")?;
     path.wire.send(&redirected(lan, &sent, from, to))?;
@@ -136,7 +135,7 @@ async fn redirect(cx: Cx) -> Result<()> {
 
 /// IPv6 redirects from the router's link-local address.
 fn router(cx: Cx, n: u8) -> IpAddr {
-    if cx.far_is_v6() {
+    if cx.is_v6() {
         Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x70 + u16::from(n)).into()
     } else {
         gateway(cx, n)

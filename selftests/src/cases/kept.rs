@@ -30,7 +30,7 @@ fn burst(path: &Path) -> Result<()> {
 /// Far fewer look-ups than packets. IPv6's routes are good for a tick of the clock, so on a slow machine a burst meets
 /// several; it has some tries for a quick one. Its packets ask two tables each.
 fn remembered(cx: Cx, path: &Path, lookups: &Lookups) -> Result<()> {
-    let all = BURST * if cx.far_is_v6() { 2 } else { 1 };
+    let all = BURST * if cx.is_v6() { 2 } else { 1 };
     let mut least = usize::MAX;
     for _ in 0..40 {
         let seen = lookups.during(|| burst(path))?;

@@ -98,16 +98,12 @@ fn far(cx: Cx) -> IpAddr {
     cx.pick([192, 0, 2, 1], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])
 }
 
-fn any(cx: Cx) -> IpAddr {
-    cx.pick([0; 4], [0u8; 16])
-}
-
 async fn routed_through_a_gateway(cx: Cx) -> Result<()> {
     let lan = Lan::new(cx, Mode::L3)?;
     let a = lan.slave()?;
     lan.host
         .nl()
-        .add_route(any(cx), 0, Via::Gateway(gateway(&lan)?))?;
+        .add_route(cx.any(), 0, Via::Gateway(gateway(&lan)?))?;
     let wire = lan.wire_tap()?;
     a.send_udp(far(cx), 7, b"far away")?;
     let frame = wire
@@ -277,7 +273,7 @@ async fn vepa_sibling_goes_out(cx: Cx) -> Result<()> {
     let b = lan.slave()?;
     lan.host
         .nl()
-        .add_route(any(cx), 0, Via::Gateway(gateway(&lan)?))?;
+        .add_route(cx.any(), 0, Via::Gateway(gateway(&lan)?))?;
     let (wire, tap) = (lan.wire_tap()?, b.tap()?);
     a.send_udp(b.ip(), 7, b"vepa")?;
     let frame = wire
@@ -303,7 +299,7 @@ fn mark_routes(lan: &Lan, mark: u32) -> Result<()> {
     lan.host.nl().add_mark_rule(v4, mark, 100)?;
     lan.host
         .nl()
-        .add_route_in(100, any(lan.cx), 0, Via::Gateway(gateway))
+        .add_route_in(100, lan.cx.any(), 0, Via::Gateway(gateway))
 }
 
 const MARK: u32 = 0x55;

@@ -39,11 +39,7 @@ const DO: i32 = 2;
 fn narrow(cx: Cx) -> Result<(Lan, Slave, u32)> {
     let lan = Lan::new(cx, Mode::L3)?;
     let a = lan.slave()?;
-    let mtu = if cx.pick([0; 4], [0u8; 16]).is_ipv4() {
-        600
-    } else {
-        1300
-    };
+    let mtu = if !cx.is_v6() { 600 } else { 1300 };
     lan.host
         .nl()
         .add_route_mtu(lan.ext_ip(), cx.host_prefix(), Via::Link(lan.master), mtu)?;

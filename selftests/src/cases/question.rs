@@ -46,7 +46,7 @@ pub fn of(slave: &Slave) -> Addresses {
 /// `asker` asks for the owner of `target`, in a frame that all slaves listen to: a solicitation's own group is mostly the
 /// owner's alone.
 pub fn question(cx: Cx, from: Mac, asker: Addresses, target: Addresses) -> Vec<u8> {
-    if cx.pick([0; 4], [0u8; 16]).is_ipv4() {
+    if !cx.is_v6() {
         let sender = (from, asker.0);
         frames::arp(from, frames::BROADCAST, true, sender, ([0; 6], target.0))
     } else {

@@ -8,7 +8,7 @@ use crate::far::{far, gateway, neighbours, Path, EARLIER, MARK, NEW, OLD, OLD_WA
 use crate::frames;
 use crate::lan::{namespaces_gone, Lan};
 use crate::modules;
-use crate::nl::{granted, nexthop, LinkSpec, Via};
+use crate::nl::{granted, nexthop, AddrSpec, LinkSpec, Via};
 use crate::packet::Captured;
 use crate::wait;
 use anyhow::{ensure, Result};
@@ -41,13 +41,13 @@ async fn rule_added(cx: Cx) -> Result<()> {
     let path = Path::new(cx)?;
     path.route((EARLIER, 2))?;
     path.all(OLD, "before the rule").await?;
-    path.lan.host.nl().add_rule(!cx.far_is_v6(), EARLIER)?;
+    path.lan.host.nl().add_rule(!cx.is_v6(), EARLIER)?;
     path.all(NEW, "after the rule").await
 }
 
 async fn route_in_an_earlier_table(cx: Cx) -> Result<()> {
     let path = Path::new(cx)?;
-    path.lan.host.nl().add_rule(!cx.far_is_v6(), EARLIER)?;
+    path.lan.host.nl().add_rule(!cx.is_v6(), EARLIER)?;
     path.all(OLD, "before the route").await?;
     path.route((EARLIER, 2))?;
     path.all(NEW, "after the route").await
@@ -57,7 +57,7 @@ async fn route_in_an_earlier_table(cx: Cx) -> Result<()> {
 async fn route_gone_from_an_earlier_table(cx: Cx) -> Result<()> {
     let path = Path::new(cx)?;
     let nl = path.lan.host.nl();
-    nl.add_rule(!cx.far_is_v6(), EARLIER)?;
+    nl.add_rule(!cx.is_v6(), EARLIER)?;
     path.route((EARLIER, 2))?;
     let (to, len) = (far(cx), cx.host_prefix());
     nl.add_route_in(EARLIER, to, len, Via::Throw)?;
@@ -99,10 +99,14 @@ async fn throw_in_the_local_table(cx: Cx) -> Result<()> {
     let path = Path::new(cx)?;
     let nl = path.lan.host.nl();
     let (to, len) = (far(cx), cx.host_prefix());
-    let wider = if cx.far_is_v6() { 64 } else { 24 };
     let network = cx.pick([192, 0, 2, 0], [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0]);
     nl.add_route_in(LOCAL, to, len, Via::Throw)?;
-    nl.add_route_in(LOCAL, network, wider, Via::Gateway(gateway(cx, 2)))?;
+    nl.add_route_in(
+        LOCAL,
+        network,
+        cx.link_prefix(),
+        Via::Gateway(gateway(cx, 2)),
+    )?;
     path.flips(
         || nl.del_route_in(LOCAL, to, len),
         || nl.add_route_in(LOCAL, to, len, Via::Throw),
@@ -115,12 +119,9 @@ async fn master_renamed(cx: Cx) -> Result<()> {
     let path = Path::new(cx)?;
     let (nl, master) = (path.lan.host.nl(), path.lan.master);
     path.route((EARLIER, 2))?;
-    nl.add_oif_rule(!cx.far_is_v6(), "m1", EARLIER)?;
-    path.flips(
-        || granted(nl.set_link(master, |l| l.name("m1"))?),
-        || granted(nl.set_link(master, |l| l.name("m0"))?),
-    )
-    .await
+    nl.add_oif_rule(!cx.is_v6(), "m1", EARLIER)?;
+    let name = |name| granted(nl.set_link(master, |l| l.name(name))?);
+    path.flips(|| name("m1"), || name("m0")).await
 }
 
 /// One that asks for the loopback's, by which rules mean packets of the host.
@@ -128,7 +129,7 @@ async fn loopback_renamed(cx: Cx) -> Result<()> {
     let path = Path::new(cx)?;
     let nl = path.lan.host.nl();
     path.route((EARLIER, 2))?;
-    nl.add_iif_rule(!cx.far_is_v6(), "l1", EARLIER)?;
+    nl.add_iif_rule(!cx.is_v6(), "l1", EARLIER)?;
     let name = |name| granted(nl.set_link(1, |l| l.name(name))?);
     path.flips(|| name("l1"), || name("lo")).await
 }
@@ -148,18 +149,22 @@ async fn vrf_renamed(cx: Cx) -> Result<()> {
     let vrf = nl.link("v0")?.index;
     granted(nl.set_link(lan.master, |l| l.controller(vrf))?)?;
     // It went down and up on the way.
-    if cx.far_is_v6() {
-        nl.add_addr(lan.master, lan.master_ip(), 64)?;
+    if cx.is_v6() {
+        granted(nl.try_add_addr(&AddrSpec::new(lan.master, lan.master_ip(), 64))?)?;
     }
     let master = || nl.link_at(lan.master);
     wait::until("it has its carrier again", || Ok(master()?.carrier)).await?;
     neighbours(lan, &lan.host)?;
-    let any = cx.pick([0; 4], [0u8; 16]);
     for (table, n) in [(TABLE, 1), (EARLIER, 2)] {
-        nl.add_route_in(table, any, 0, Via::GatewayOn(gateway(cx, n), lan.master))?;
+        nl.add_route_in(
+            table,
+            cx.any(),
+            0,
+            Via::GatewayOn(gateway(cx, n), lan.master),
+        )?;
     }
     // Before the rule that leads to the VRF's table, which came with it.
-    nl.add_oif_rule(!cx.far_is_v6(), "v1", EARLIER)?;
+    nl.add_oif_rule(!cx.is_v6(), "v1", EARLIER)?;
     let name = |name| granted(nl.set_link(vrf, |l| l.name(name))?);
     path.flips(|| name("v1"), || name("v0")).await
 }
@@ -171,7 +176,7 @@ async fn master_of_another_group(cx: Cx) -> Result<()> {
     let lan = &path.lan;
     let (nl, master) = (lan.host.nl(), lan.master);
     path.route((EARLIER, 2))?;
-    nl.add_group_rule(!cx.far_is_v6(), GROUP, EARLIER)?;
+    nl.add_group_rule(!cx.is_v6(), GROUP, EARLIER)?;
     let set = |group| granted(nl.set_link(master, |l| l.link_group(group))?);
     set(GROUP)?;
     path.flips(|| set(0), || set(GROUP)).await?;
@@ -184,9 +189,13 @@ async fn master_of_another_group(cx: Cx) -> Result<()> {
 async fn gateway_does_not_answer(cx: Cx) -> Result<()> {
     let path = Path::without_route(cx)?;
     let (nl, master) = (path.lan.host.nl(), path.lan.master);
-    let any = cx.pick([0; 4], [0u8; 16]);
     for n in [1, 2] {
-        nl.add_route_metric(any, 0, Via::Gateway(gateway(cx, n)), 100 * u32::from(n))?;
+        nl.add_route_metric(
+            cx.any(),
+            0,
+            Via::Gateway(gateway(cx, n)),
+            100 * u32::from(n),
+        )?;
     }
     // A remembered route is good for the rest of a clock tick.
     let tick = || tokio::time::sleep(Duration::from_millis(30));
@@ -206,7 +215,7 @@ async fn mark(cx: Cx) -> Result<()> {
     let path = Path::of_the_host(cx)?;
     path.route((EARLIER, 2))?;
     let nl = path.lan.host.nl();
-    nl.add_mark_rule(!cx.far_is_v6(), MARK, EARLIER)?;
+    nl.add_mark_rule(!cx.is_v6(), MARK, EARLIER)?;
     path.all(OLD, "unmarked").await?;
     path.tap.set_option(libc::SO_MARK, MARK as i32)?;
     path.all(NEW, "marked").await?;
@@ -220,9 +229,9 @@ async fn service(cx: Cx) -> Result<()> {
     let path = Path::new(cx)?;
     path.route((EARLIER, 2))?;
     let nl = path.lan.host.nl();
-    nl.add_tos_rule(!cx.far_is_v6(), SERVICE, EARLIER)?;
+    nl.add_tos_rule(!cx.is_v6(), SERVICE, EARLIER)?;
     let ask = |frame: &mut [u8]| {
-        if cx.far_is_v6() {
+        if cx.is_v6() {
             frame[14] |= SERVICE >> 4;
             frame[15] |= SERVICE << 4;
         } else {
@@ -264,7 +273,7 @@ async fn device_down(cx: Cx) -> Result<()> {
     // Refused or lost, but not sent.
     let _ = path.tap.try_send(&path.frame(b"while it is down"));
     nl.up(lan.master)?;
-    if cx.far_is_v6() {
+    if cx.is_v6() {
         // Its addresses went too.
         nl.add_addr(lan.master, lan.master_ip(), 64)?;
     }
@@ -296,10 +305,9 @@ async fn namespace_move(cx: Cx) -> Result<()> {
     let nl = there.nl();
     let master = nl.link("m0")?.index;
     nl.up(master)?;
-    nl.add_addr(master, lan.master_ip(), cx.pick_prefix())?;
+    nl.add_addr(master, lan.master_ip(), cx.link_prefix())?;
     nl.add_neigh(master, gateway(cx, 1), NEW)?;
-    let any = cx.pick([0; 4], [0u8; 16]);
-    nl.add_route(any, 0, Via::Gateway(gateway(cx, 1)))?;
+    nl.add_route(cx.any(), 0, Via::Gateway(gateway(cx, 1)))?;
     path.all(NEW, "after").await
 }
 
@@ -321,10 +329,9 @@ async fn namespace_goes(cx: Cx) -> Result<()> {
     let nl = there.nl();
     let master = nl.link("m0")?.index;
     nl.up(master)?;
-    nl.add_addr(master, ip, cx.pick_prefix())?;
+    nl.add_addr(master, ip, cx.link_prefix())?;
     nl.add_neigh(master, gateway(cx, 1), NEW)?;
-    let any = cx.pick([0; 4], [0u8; 16]);
-    nl.add_route(any, 0, Via::Gateway(gateway(cx, 1)))?;
+    nl.add_route(cx.any(), 0, Via::Gateway(gateway(cx, 1)))?;
     for _ in 0..4 {
         tap.send(&frame)?;
     }
@@ -339,8 +346,7 @@ async fn next_hop_replaced(cx: Cx) -> Result<()> {
     let path = Path::without_route(cx)?;
     let lan = &path.lan;
     nexthop::set(&lan.host, 1, lan.master, gateway(cx, 1))?;
-    let any = cx.pick([0; 4], [0u8; 16]);
-    lan.host.nl().add_route_by(any, 0, 1)?;
+    lan.host.nl().add_route_by(cx.any(), 0, 1)?;
     path.all(OLD, "before").await?;
     let set = |n| nexthop::set(&lan.host, 1, lan.master, gateway(cx, n));
     path.flips(|| set(2), || set(1)).await
@@ -353,7 +359,6 @@ async fn member_replaced(cx: Cx) -> Result<()> {
     let set = |n| nexthop::set(&lan.host, 1, lan.master, gateway(cx, n));
     set(1)?;
     nexthop::group(&lan.host, 2, 1)?;
-    let any = cx.pick([0; 4], [0u8; 16]);
-    lan.host.nl().add_route_by(any, 0, 2)?;
+    lan.host.nl().add_route_by(cx.any(), 0, 2)?;
     path.flips(|| set(2), || set(1)).await
 }

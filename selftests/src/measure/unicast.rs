@@ -135,7 +135,11 @@ pub fn transmit(b: &mut Bench<'_>) -> Result<()> {
                     let size = if six { 78 } else { 60 };
                     // More than any cache holds, each as long ago as can be: every packet misses. (pktgen draws those of
                     // IPv6 all the same, of which few come twice.)
-                    let order = if n > 4096 { Order::InTurn } else { Order::Random };
+                    let order = if n > 4096 {
+                        Order::InTurn
+                    } else {
+                        Order::Random
+                    };
                     let shots = outward(&nets, six, size, (n, order));
                     varied(&nets[1], &shots[1], (n, order), &mut b.meter)?;
                     volley(b, &row, n.into(), &shots)?;
