@@ -9,13 +9,18 @@ use rscni_plugin::types::{CNIResult, Route};
 use rtnetlink::packet_core::NlasIterator;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{
-    InfoData, InfoIpVlan, InfoKind, IpVlanMode, LinkAttribute, LinkInfo, LinkMessage,
+    InfoData, InfoIpVlan, InfoKind, IpVlanFlags, IpVlanMode, LinkAttribute, LinkInfo, LinkMessage,
 };
-use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteScope};
+use rtnetlink::packet_route::route::{
+    RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteScope,
+};
 use rtnetlink::{Handle, LinkIpVlan, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
 use std::time::Duration;
+
+/// The number of the main table.
+pub const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
 /// A link as the kernel shows it.
 #[derive(Debug)]
@@ -28,6 +33,7 @@ pub struct Link {
     pub lower: Option<u32>,
     pub kind: Option<String>,
     pub mode: Option<IpVlanMode>,
+    pub flag: Option<IpVlanFlags>,
 }
 
 /// An error of netlink in the kernel's own words, where it has some.
@@ -62,6 +68,7 @@ impl From<LinkMessage> for Link {
             lower: None,
             kind: None,
             mode: None,
+            flag: None,
         };
         for attribute in message.attributes {
             match attribute {
@@ -87,18 +94,28 @@ impl Link {
         match info {
             LinkInfo::Kind(kind) => self.kind = Some(kind.to_string()),
             LinkInfo::Data(InfoData::IpVlan(data)) => {
-                self.mode = data.into_iter().find_map(|d| match d {
-                    InfoIpVlan::Mode(mode) => Some(mode),
-                    _ => None,
-                });
+                for data in data {
+                    match data {
+                        InfoIpVlan::Mode(mode) => self.mode = Some(mode),
+                        InfoIpVlan::Flags(flag) => self.flag = Some(flag),
+                        _ => {}
+                    }
+                }
             }
-            // The attributes of a kind that the crate does not know; the mode is the first of ours.
+            // The attributes of a kind that the crate does not know; the first two of ours are ipvlan's.
             LinkInfo::Data(InfoData::Other(bytes)) => {
                 const IFLA_IPVLAN_MODE: u16 = 1;
-                self.mode = NlasIterator::new(bytes.as_slice())
-                    .flatten()
-                    .find(|a| a.kind() == IFLA_IPVLAN_MODE)
-                    .and_then(|a| Some(u16::from_ne_bytes(a.value().try_into().ok()?).into()));
+                const IFLA_IPVLAN_FLAGS: u16 = 2;
+                for attribute in NlasIterator::new(bytes.as_slice()).flatten() {
+                    let Ok(value) = attribute.value().try_into().map(u16::from_ne_bytes) else {
+                        continue;
+                    };
+                    match attribute.kind() {
+                        IFLA_IPVLAN_MODE => self.mode = Some(value.into()),
+                        IFLA_IPVLAN_FLAGS => self.flag = Some(IpVlanFlags::from_bits_retain(value)),
+                        _ => {}
+                    }
+                }
             }
             _ => {}
         }
@@ -122,13 +139,13 @@ impl Link {
         }
     }
 
-    /// The card that the default route leads to, IPv4's first.
+    /// The card that the default route of the main table leads to, IPv4's first.
     pub async fn of_default_route(handle: &Handle) -> Result<Option<Link>> {
         for v4 in [true, false] {
             let mut routes = routes(handle, v4);
             while let Some(route) = routes.next().await {
                 let route = route.map_err(told)?;
-                if route.header.destination_prefix_length != 0 {
+                if route.header.destination_prefix_length != 0 || table(&route) != MAIN {
                     continue;
                 }
                 for attribute in route.attributes {
@@ -268,7 +285,7 @@ impl Link {
     }
 
     /// The addresses in use, and whether duplicate detection still runs for one, or has failed.
-    async fn addresses(&self, handle: &Handle) -> Result<Vec<(IpNet, AddressHeaderFlags)>> {
+    pub async fn addresses(&self, handle: &Handle) -> Result<Vec<(IpNet, AddressHeaderFlags)>> {
         let mut all = handle
             .address()
             .get()
@@ -303,73 +320,10 @@ impl Link {
         }
         bail!("duplicate address detection does not end")
     }
-
-    /// Compares with what `ADD` returned.
-    pub async fn check(
-        &self,
-        handle: &Handle,
-        config: &Config,
-        master: Option<&Link>,
-        result: &CNIResult,
-    ) -> Result<()> {
-        if self.kind.as_deref() != Some(config.kind.as_str()) {
-            bail!(
-                "{} is of kind {:?}, not {}",
-                self.name,
-                self.kind.as_deref().unwrap_or("none"),
-                config.kind
-            );
-        }
-        if self.mode != Some(config.mode) {
-            bail!(
-                "{} has mode {:?}, not {:?}",
-                self.name,
-                self.mode,
-                config.mode
-            );
-        }
-        if let Some(master) = master {
-            if self.lower != Some(master.index) {
-                bail!("{} does not lie on {}", self.name, master.name);
-            }
-        }
-        let addresses = self.addresses(handle).await?;
-        for ip in &result.ips {
-            if !addresses.iter().any(|(has, _)| *has == ip.address) {
-                bail!("{} has lost its address {}", self.name, ip.address);
-            }
-        }
-        for route in &result.routes {
-            if !self.has_route(handle, route).await? {
-                bail!("the route to {} is gone", route.dst);
-            }
-        }
-        Ok(())
-    }
-
-    async fn has_route(&self, handle: &Handle, wanted: &Route) -> Result<bool> {
-        let mut routes = routes(handle, wanted.dst.addr().is_ipv4());
-        while let Some(route) = routes.next().await {
-            let route = route.map_err(told)?;
-            let to = route.attributes.iter().find_map(|a| match a {
-                RouteAttribute::Destination(to) => Some(to.clone()),
-                _ => None,
-            });
-            let same = match to {
-                None => wanted.dst.prefix_len() == 0,
-                Some(to) => to == wanted.dst.network().into(),
-            };
-            let here = route.attributes.contains(&RouteAttribute::Oif(self.index));
-            if same && here && route.header.destination_prefix_length == wanted.dst.prefix_len() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
 }
 
-/// All routes of a family. Without a destination in the request: with one, the kernel looks that up instead.
-fn routes(
+/// All routes of a family, of all tables. Without a destination in the request: with one, the kernel looks that up instead.
+pub fn routes(
     handle: &Handle,
     v4: bool,
 ) -> impl Stream<Item = Result<RouteMessage, rtnetlink::Error>> + Unpin {
@@ -397,8 +351,17 @@ fn address(message: AddressMessage) -> Option<(IpNet, AddressHeaderFlags)> {
     ))
 }
 
+/// The table of a route that the kernel shows: its attribute holds what its header has no room for.
+pub fn table(route: &RouteMessage) -> u32 {
+    let wide = route.attributes.iter().find_map(|a| match a {
+        RouteAttribute::Table(table) => Some(*table),
+        _ => None,
+    });
+    wide.unwrap_or(route.header.table.into())
+}
+
 /// A route's gateway: its own, or that of the first address of its family.
-fn gateway(route: &Route, result: &CNIResult) -> Option<IpAddr> {
+pub fn gateway(route: &Route, result: &CNIResult) -> Option<IpAddr> {
     route.gw.or_else(|| {
         let v4 = route.dst.addr().is_ipv4();
         result
@@ -431,15 +394,27 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_is_read_from_both_kinds() {
+    fn mode_and_flag_are_read_from_both_kinds() {
         let mut link = Link::from(LinkMessage::default());
         link.info(LinkInfo::Data(InfoData::Other(vec![
-            6, 0, 1, 0, 2, 0, 0, 0, 6, 0, 2, 0, 1, 0, 0, 0,
+            6, 0, 1, 0, 2, 0, 0, 0, 6, 0, 2, 0, 1, 0, 0, 0, 8, 0, 32, 0, 0, 0, 64, 0,
         ])));
         assert_eq!(link.mode, Some(IpVlanMode::L3S));
-        link.info(LinkInfo::Data(InfoData::IpVlan(vec![InfoIpVlan::Mode(
-            IpVlanMode::L3,
-        )])));
+        assert_eq!(link.flag, Some(IpVlanFlags::Private));
+        link.info(LinkInfo::Data(InfoData::IpVlan(vec![
+            InfoIpVlan::Mode(IpVlanMode::L3),
+            InfoIpVlan::Flags(IpVlanFlags::Vepa),
+        ])));
         assert_eq!(link.mode, Some(IpVlanMode::L3));
+        assert_eq!(link.flag, Some(IpVlanFlags::Vepa));
+    }
+
+    #[test]
+    fn a_table_above_255_is_read_from_the_attribute() {
+        let mut route = RouteMessage::default();
+        route.header.table = 254;
+        assert_eq!(table(&route), MAIN);
+        route.attributes.push(RouteAttribute::Table(1000));
+        assert_eq!(table(&route), 1000);
     }
 }

@@ -3,9 +3,12 @@
 //!
 //! Executed by a container runtime for each command, by the CNI specification 1.1.
 
+mod chain;
+mod check;
 mod config;
 mod ipam;
 mod link;
+mod module;
 mod netns;
 
 use config::Config;
@@ -16,7 +19,7 @@ use rscni_plugin::cni::{Cni, Plugin};
 use rscni_plugin::error::Error;
 use rscni_plugin::types::{Args, CNIResult, Interface};
 use std::os::fd::AsRawFd;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let about = concat!(
@@ -95,19 +98,22 @@ fn attach(
                     Ok(link)
                 })
                 .map_err(failed)?;
-            result.interfaces = vec![Interface {
+            let interface = Interface {
                 name: name.into(),
                 mac: link.mac,
                 mtu: Some(link.mtu),
                 sandbox: args.netns().map(|path| path.display().to_string()),
                 socket_path: None,
                 pci_id: None,
-            }];
-            result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
+            };
             if result.dns.is_none() {
                 result.dns = args.config().dns.clone();
             }
-            Ok(result)
+            Ok(chain::joined(
+                args.config().prev_result.as_ref(),
+                result,
+                interface,
+            ))
         });
     if configured.is_err() {
         // The first error is the one to tell. The link goes first, so that nobody gets an address still in use.
@@ -163,13 +169,16 @@ impl Cni for IpvlanRs {
             ipam.tell("CHECK")?;
         }
         let (ns, name) = container(&args)?;
+        let part = chain::part(result, name).ok_or_else(|| {
+            Error::InvalidNetworkConfig(format!("prevResult knows no {name} in the container"))
+        })?;
         let host = Netns::host();
         let master = master(&config, if config.in_container { &ns } else { &host })?;
         ns.run(async |handle| {
             let link = Link::named(&handle, name).await?;
             let link =
                 link.ok_or_else(|| anyhow::anyhow!("there is no {name} in the container"))?;
-            link.check(&handle, &config, Some(&master), result).await
+            check::check(&handle, &link, &config, &master, &part).await
         })
         .map_err(failed)
     }
@@ -180,7 +189,7 @@ impl Cni for IpvlanRs {
         if !config.in_container {
             master(&config, &Netns::host()).map_err(|e| not(e.to_string()))?;
         }
-        available(&config.kind).map_err(not)?;
+        module::available(&config.kind).map_err(not)?;
         match Ipam::new(&args)? {
             Some(ipam) => ipam.tell("STATUS").map_err(|e| match e {
                 // 51: the containers that there are may suffer too.
@@ -198,21 +207,4 @@ impl Cni for IpvlanRs {
             None => Ok(()),
         }
     }
-}
-
-/// Whether the kernel has the kind, or would load it when it is asked for a link.
-fn available(kind: &str) -> Result<(), String> {
-    if std::path::Path::new("/sys/module").join(kind).exists() {
-        return Ok(());
-    }
-    let found = Command::new("/sbin/modprobe")
-        .args(["--quiet", "--dry-run", "--", &format!("rtnl-link-{kind}")])
-        .status()
-        .is_ok_and(|status| status.success());
-    if found {
-        return Ok(());
-    }
-    Err(format!(
-        "no module for links of kind {kind}: is ipvlan_rs installed for this kernel?"
-    ))
 }

@@ -108,16 +108,175 @@ kept() {
 	unwire
 }
 
-# newest: what version 1.1 of the specification adds, without IPAM: Debian's stops at 1.0.
-newest() {
-	local conf
+# rolled_back: an ADD that fails when it has an address already (here it is the master's) gives that back, and the link.
+rolled_back() {
+	local conf out
+	conf=$(network ipvlan-rs l2)
 	wire
-	conf='{"cniVersion":"1.1.0","name":"n","type":"ipvlan-rs","master":"v0"}'
+	ip addr add 192.0.2.10/24 dev v0
+	ip netns add p1
+	if out=$(cni ADD p1 "$conf"); then echo "the master's address is accepted" && return 1; fi
+	jq -e '.msg + .details | contains("192.0.2.10")' <<<"$out"
+	not ip -n p1 link show dev eth0
+	[[ -z $(find /run/cni -name '192.0.2.*') ]]
+	# host-local goes on after the last one it gave.
+	ip addr del 192.0.2.10/24 dev v0
+	cni ADD p1 "$conf"
+	cni DEL p1 "$conf"
+	ip netns del p1
+	unwire
+}
+
+# between MODE: containers in a mode without neighbours reach each other.
+between() {
+	local conf n
+	conf=$(network ipvlan-rs "$1")
+	wire
+	for n in 1 2; do
+		ip netns add "p$n"
+		cni ADD "p$n" "$conf" >"$WORK/p$n.json"
+	done
+	ip -n p1 -d link show dev eth0 | grep "ipvlan_rs mode $1 "
+	ip netns exec p1 ping -c 2 -W 5 "$(jq -r '.ips[0].address | split("/")[0]' "$WORK/p2.json")"
+	detached "$conf"
+}
+
+# six: an IPv6 address, which the link has for good when ADD returns.
+six() {
+	local conf
+	conf=$(network ipvlan-rs l2 '| .ipam.ranges = [[{subnet: "2001:db8:7::/64", gateway: "2001:db8:7::fe"}]] | .ipam.routes = [{dst: "::/0"}]')
+	wire
+	ip -n out addr add 2001:db8:7::fe/64 dev v1 nodad
+	ip netns add p1
+	cni ADD p1 "$conf" >"$WORK/p1.json"
+	ip -n p1 -6 addr show dev eth0 | grep 2001:db8:7::
+	not grep tentative <(ip -n p1 -6 addr show dev eth0 scope global)
+	ip netns exec p1 ping -6 -c 2 -W 5 2001:db8:7::fe
+	cni CHECK p1 "$(jq --slurpfile result "$WORK/p1.json" '. + {prevResult: $result[0]}' <<<"$conf")"
+	cni DEL p1 "$conf"
+	[[ -z $(find /run/cni -name '2001*') ]]
+	ip netns del p1
+	unwire
+}
+
+# keys: the flag vepa, an MTU of its own, and the card of the main table's default route.
+keys() {
+	local conf
+	conf=$(network ipvlan-rs l2 '+ {flag: "vepa", mtu: 1400} | del(.master)')
+	wire
+	ip link add nd0 type dummy
+	ip link set nd0 up
+	ip route add default dev nd0 table 100
+	ip route add default dev nd0 table 1000
+	ip netns add p1
+	# Before that of the machine's own card.
+	ip route add default via 192.0.2.254 dev v0 onlink metric 1
+	cni ADD p1 "$conf" >"$WORK/p1.json"
+	ip route del default via 192.0.2.254 dev v0 metric 1
+	ip -n p1 -d link show dev eth0 | grep "mtu 1400"
+	ip -n p1 -d link show dev eth0 | grep "mode l2 vepa"
+	[[ $(ip -n p1 -j link show dev eth0 | jq '.[0].link_index') == $(cat /sys/class/net/v0/ifindex) ]]
+	cni DEL p1 "$conf"
+	ip netns del p1
+	ip link del nd0
+	unwire
+}
+
+# inside: the master is in the container.
+inside() {
+	local conf
+	conf=$(network ipvlan-rs l2 '+ {master: "d0", linkInContainer: true}')
+	ip netns add p1
+	ip -n p1 link add d0 type dummy
+	ip -n p1 link set d0 up
+	cni ADD p1 "$conf" >"$WORK/p1.json"
+	ip -n p1 link show dev eth0 | grep "eth0@d0"
+	cni CHECK p1 "$(jq --slurpfile result "$WORK/p1.json" '. + {prevResult: $result[0]}' <<<"$conf")"
+	cni DEL p1 "$conf"
+	not ip -n p1 link show dev eth0
+	ip netns del p1
+}
+
+# changed: CHECK notices each setting, address and route that is not as ADD left it.
+changed() {
+	local conf with
+	conf=$(network ipvlan-rs l2 '+ {flag: "bridge"}')
+	wire
+	ip netns add p1
+	cni ADD p1 "$conf" >"$WORK/p1.json"
+	with=$(jq --slurpfile result "$WORK/p1.json" '. + {prevResult: $result[0]}' <<<"$conf")
+	cni CHECK p1 "$with"
+	# once CHANGE… -- UNDO…: the change is noticed, and only the change.
+	once() {
+		local change=()
+		while [[ $1 != -- ]]; do change+=("$1") && shift; done
+		shift
+		"${change[@]}"
+		not cni CHECK p1 "$with"
+		"$@"
+		cni CHECK p1 "$with"
+	}
+	# A port's settings are the master's namespace's to change: a link there lends itself.
+	ip link add peer link v0 type ipvlan_rs mode l2
+	once ip link set peer type ipvlan_rs mode l3 -- ip link set peer type ipvlan_rs mode l2
+	once ip link set peer type ipvlan_rs private -- ip link set peer type ipvlan_rs bridge
+	ip link del peer
+	once ip -n p1 route replace default via 192.0.2.253 dev eth0 -- ip -n p1 route replace default via 192.0.2.254 dev eth0
+	ip -n p1 addr del 192.0.2.10/24 dev eth0
+	not cni CHECK p1 "$with"
+	cni DEL p1 "$conf"
+	ip netns del p1
+	unwire
+}
+
+# chained: after another plugin, whose part of the result stays as it was.
+chained() {
+	local conf before
+	before='{"interfaces": [{"name": "lo", "sandbox": "/run/netns/p1"}],
+		"ips": [{"interface": 0, "address": "198.51.100.1/32"}], "routes": [{"dst": "203.0.113.0/24", "gw": "192.0.2.254"}]}'
+	conf=$(network ipvlan-rs l2 | jq --argjson before "$before" '. + {prevResult: $before}')
+	wire
+	ip netns add p1
+	ip -n p1 link set lo up
+	ip -n p1 addr add 198.51.100.1/32 dev lo
+	cni ADD p1 "$conf" >"$WORK/p1.json"
+	jq -e --argjson before "$before" '.interfaces[0] == $before.interfaces[0] and .ips[0] == $before.ips[0] and
+		.interfaces[1].name == "eth0" and .ips[1].interface == 1 and (.routes | length) == 2' "$WORK/p1.json"
+	not ip -n p1 addr show dev eth0 to 198.51.100.1
+	ip -n p1 route add 203.0.113.0/24 via 192.0.2.254
+	cni CHECK p1 "$(jq --slurpfile result "$WORK/p1.json" '. + {prevResult: $result[0]}' <<<"$conf")"
+	cni DEL p1 "$conf"
+	ip netns del p1
+	unwire
+}
+
+# newest: what version 1.1 of the specification adds. Debian's IPAM stops at 1.0, so another one writes down what it
+# is asked.
+newest() {
+	local conf path=$WORK/fake:$CNI
+	wire
+	mkdir -p "$WORK/fake"
+	cat >"$WORK/fake/fake" <<-END
+		#!/bin/sh
+		echo "\$CNI_COMMAND \$(cat)" >>$WORK/fake/asked
+		[ ! -e $WORK/fake/ill ] || { echo '{"code": 51, "msg": "full"}'; exit 1; }
+	END
+	chmod +x "$WORK/fake/fake"
+	conf='{"cniVersion":"1.1.0","name":"n","type":"ipvlan-rs","master":"v0","ipam":{"type":"fake"}}'
 	CNI_COMMAND=VERSION "$CNI/ipvlan-rs" <<<'{"cniVersion":"1.1.0"}' | jq -e '.supportedVersions | index("1.1.0")'
-	CNI_COMMAND=STATUS CNI_PATH=$CNI "$CNI/ipvlan-rs" <<<"$conf"
-	CNI_COMMAND=GC CNI_PATH=$CNI "$CNI/ipvlan-rs" <<<"$(jq '. + {"cni.dev/valid-attachments": []}' <<<"$conf")"
-	if out=$(CNI_COMMAND=STATUS CNI_PATH=$CNI "$CNI/ipvlan-rs" <<<"${conf/v0/none}"); then return 1; fi
+	CNI_COMMAND=STATUS CNI_PATH=$path "$CNI/ipvlan-rs" <<<"$conf"
+	grep -q '^STATUS .*"fake"' "$WORK/fake/asked"
+	CNI_COMMAND=GC CNI_PATH=$path "$CNI/ipvlan-rs" <<<"$(jq -c '. + {"cni.dev/valid-attachments": [{containerID: "kept", ifname: "eth0"}]}' <<<"$conf")"
+	grep -q '^GC .*"containerID":"kept"' "$WORK/fake/asked"
+	: >"$WORK/fake/ill"
+	if out=$(CNI_COMMAND=STATUS CNI_PATH=$path "$CNI/ipvlan-rs" <<<"$conf"); then return 1; fi
+	[[ $(jq .code <<<"$out") == 51 ]]
+	if out=$(CNI_COMMAND=STATUS CNI_PATH=$path "$CNI/ipvlan-rs" <<<"${conf/v0/none}"); then return 1; fi
 	[[ $(jq .code <<<"$out") == 50 ]]
+	# What modprobe would carry out is no module.
+	if out=$(CNI_COMMAND=STATUS CNI_PATH=$path "$CNI/ipvlan-rs" <<<"$(jq -c '. + {kind: "no_such"}' <<<"$conf")"); then return 1; fi
+	[[ $(jq .code <<<"$out") == 50 ]]
+	rm -r "$WORK/fake"
 	unwire
 }
 
@@ -126,5 +285,13 @@ cni_rows() {
 	row "CNI ipvlan-rs" containernetworking-plugins "private keeps containers apart" private_apart
 	row "CNI ipvlan-rs" containernetworking-plugins "refused with the kernel's words, nothing left" refusals
 	row "CNI ipvlan-rs" containernetworking-plugins "ADD again leaves the address, DEL without a namespace" kept
+	row "CNI ipvlan-rs" containernetworking-plugins "an ADD that fails late gives its address back" rolled_back
+	row "CNI ipvlan-rs" containernetworking-plugins "l3" between l3
+	row "CNI ipvlan-rs" containernetworking-plugins "l3s" between l3s
+	row "CNI ipvlan-rs" containernetworking-plugins "IPv6, settled when ADD returns" six
+	row "CNI ipvlan-rs" containernetworking-plugins "vepa, an MTU, the default route's card" keys
+	row "CNI ipvlan-rs" containernetworking-plugins "linkInContainer" inside
+	row "CNI ipvlan-rs" containernetworking-plugins "CHECK notices what changed" changed
+	row "CNI ipvlan-rs" containernetworking-plugins "after another plugin of a chain" chained
 	row "CNI ipvlan-rs" ipvlan-rs-tools "VERSION, STATUS, GC of 1.1" newest
 }
