@@ -154,11 +154,13 @@ impl World {
             let frame = frames::udp(self.mac, EXT_MAC, to, ext, (5, 7), text.as_bytes());
             let errno = send(&self.senders[1], &[&[0; HEADER][..], &frame].concat());
             ensure!(errno == 0, "a slave does not send a good frame: {errno}");
-            let (_, found) = self.wire.drain(|f| frames::is_udp(f, 7, text.as_bytes()));
-            ensure!(
-                found,
-                "a good frame of a slave ({ext}) does not come to the wire"
-            );
+            // Not at once, where another CPU is about to send what it finds in the master's queue.
+            wait::until("a good frame of a slave comes to the wire", || {
+                let (_, found) = self.wire.drain(|f| frames::is_udp(f, 7, text.as_bytes()));
+                Ok(found)
+            })
+            .await
+            .with_context(|| format!("to {ext}"))?;
         }
         Ok(())
     }
