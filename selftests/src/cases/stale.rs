@@ -332,6 +332,16 @@ async fn namespace_goes(cx: Cx) -> Result<()> {
     nl.add_addr(master, ip, cx.link_prefix())?;
     nl.add_neigh(master, gateway(cx, 1), NEW)?;
     nl.add_route(cx.any(), 0, Via::Gateway(gateway(cx, 1)))?;
+    // A slave sends again when the kernel has noticed that its master has a carrier, some time after that is up.
+    wait::until("a datagram after the move", || {
+        tap.send(&frame)?;
+        let mut seen = false;
+        while let Some(f) = wire.poll()? {
+            seen |= frames::is_udp(&f.bytes, 7, b"after");
+        }
+        Ok(seen)
+    })
+    .await?;
     for _ in 0..4 {
         tap.send(&frame)?;
     }
