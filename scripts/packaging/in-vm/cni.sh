@@ -18,8 +18,8 @@ network() {
 			rangeEnd: \"192.0.2.20\", gateway: \"192.0.2.254\"}]], routes: [{dst: \"0.0.0.0/0\"}]}} ${3:-}"
 }
 
-# attached CONFIGURATION: two containers get addresses, and reach each other and outside.
-attached() {
+# two CONFIGURATION: the containers p1 and p2 behind a wire, and what ADD said of each.
+two() {
 	local n
 	wire
 	for n in 1 2; do
@@ -27,6 +27,14 @@ attached() {
 		cni ADD "p$n" "$1" >"$WORK/p$n.json"
 		ip -n "p$n" -d addr show dev eth0
 	done
+}
+
+# after_add CONFIGURATION: the same for p1's CHECK, with what ADD said.
+after_add() { jq --slurpfile result "$WORK/p1.json" '. + {prevResult: $result[0]}' <<<"$1"; }
+
+# attached CONFIGURATION: two containers get addresses, and reach each other and outside.
+attached() {
+	two "$1"
 	[[ $(jq -r '.ips[0].address' "$WORK/p1.json") == 192.0.2.10/24 ]]
 	ip -n p1 route show default | grep "via 192.0.2.254 dev eth0"
 	ip netns exec p1 ping -c 2 -W 5 192.0.2.11
@@ -37,7 +45,7 @@ attached() {
 # detached CONFIGURATION: CHECK holds, DEL empties, twice, and CHECK then fails.
 detached() {
 	local n with
-	with=$(jq --slurpfile result "$WORK/p1.json" '. + {prevResult: $result[0]}' <<<"$1")
+	with=$(after_add "$1")
 	cni CHECK p1 "$with"
 	for n in 1 2; do
 		cni DEL "p$n" "$1"
@@ -58,13 +66,9 @@ cycle() {
 
 # private_apart: the flag of which the reference plugin knows nothing.
 private_apart() {
-	local conf n
+	local conf
 	conf=$(network ipvlan-rs l2 '+ {flag: "private"}')
-	wire
-	for n in 1 2; do
-		ip netns add "p$n"
-		cni ADD "p$n" "$conf" >"$WORK/p$n.json"
-	done
+	two "$conf"
 	ip -n p1 -d link show dev eth0 | grep "mode l2 private"
 	ip netns exec p1 ping -c 1 -W 5 192.0.2.254
 	not ip netns exec p1 ping -c 1 -W 2 192.0.2.11
@@ -114,7 +118,8 @@ kept() {
 # rolled_back: an ADD that fails when it has an address already (here it is the master's) gives that back, and the link.
 rolled_back() {
 	local conf out
-	conf=$(network ipvlan-rs l2)
+	# The one address that there is to give.
+	conf=$(network ipvlan-rs l2 '| .name = "n-one" | .ipam.ranges[0][0].rangeEnd = "192.0.2.10"')
 	wire
 	ip addr add 192.0.2.10/24 dev v0
 	ip netns add p1
@@ -122,7 +127,6 @@ rolled_back() {
 	jq -e '.msg + .details | contains("192.0.2.10")' <<<"$out"
 	not ip -n p1 link show dev eth0
 	[[ -z $(find /run/cni -name '192.0.2.*') ]]
-	# host-local goes on after the last one it gave.
 	ip addr del 192.0.2.10/24 dev v0
 	cni ADD p1 "$conf"
 	cni DEL p1 "$conf"
@@ -132,13 +136,9 @@ rolled_back() {
 
 # between MODE: containers in a mode without neighbours reach each other.
 between() {
-	local conf n
+	local conf
 	conf=$(network ipvlan-rs "$1")
-	wire
-	for n in 1 2; do
-		ip netns add "p$n"
-		cni ADD "p$n" "$conf" >"$WORK/p$n.json"
-	done
+	two "$conf"
 	ip -n p1 -d link show dev eth0 | grep "ipvlan_rs  *mode $1 "
 	ip netns exec p1 ping -c 2 -W 5 "$(jq -r '.ips[0].address | split("/")[0]' "$WORK/p2.json")"
 	detached "$conf"
@@ -155,7 +155,7 @@ six() {
 	ip -n p1 -6 addr show dev eth0 | grep 2001:db8:7::
 	not grep tentative <(ip -n p1 -6 addr show dev eth0 scope global)
 	ip netns exec p1 ping -6 -c 2 -W 5 2001:db8:7::fe
-	cni CHECK p1 "$(jq --slurpfile result "$WORK/p1.json" '. + {prevResult: $result[0]}' <<<"$conf")"
+	cni CHECK p1 "$(after_add "$conf")"
 	cni DEL p1 "$conf"
 	[[ -z $(find /run/cni -name '2001*') ]]
 	ip netns del p1
@@ -194,7 +194,7 @@ inside() {
 	ip -n p1 link set d0 up
 	cni ADD p1 "$conf" >"$WORK/p1.json"
 	ip -n p1 link show dev eth0 | grep "eth0@d0"
-	cni CHECK p1 "$(jq --slurpfile result "$WORK/p1.json" '. + {prevResult: $result[0]}' <<<"$conf")"
+	cni CHECK p1 "$(after_add "$conf")"
 	cni DEL p1 "$conf"
 	not ip -n p1 link show dev eth0
 	ip netns del p1
@@ -207,7 +207,7 @@ changed() {
 	wire
 	ip netns add p1
 	cni ADD p1 "$conf" >"$WORK/p1.json"
-	with=$(jq --slurpfile result "$WORK/p1.json" '. + {prevResult: $result[0]}' <<<"$conf")
+	with=$(after_add "$conf")
 	cni CHECK p1 "$with"
 	# once CHANGE… -- UNDO…: the change is noticed, and only the change.
 	once() {
@@ -225,7 +225,7 @@ changed() {
 	once ip link set peer type ipvlan_rs private -- ip link set peer type ipvlan_rs bridge
 	ip link del peer
 	once ip -n p1 route replace default via 192.0.2.253 dev eth0 -- ip -n p1 route replace default via 192.0.2.254 dev eth0
-	ip -n p1 addr del 192.0.2.10/24 dev eth0
+	ip -n p1 addr del "$(jq -r ".ips[0].address" "$WORK/p1.json")" dev eth0
 	not cni CHECK p1 "$with"
 	cni DEL p1 "$conf"
 	ip netns del p1
@@ -248,7 +248,7 @@ chained() {
 	# Without a match ip succeeds, and prints nothing.
 	[[ -z $(ip -n p1 addr show dev eth0 to 198.51.100.1) ]]
 	ip -n p1 route add 203.0.113.0/24 via 192.0.2.254
-	cni CHECK p1 "$(jq --slurpfile result "$WORK/p1.json" '. + {prevResult: $result[0]}' <<<"$conf")"
+	cni CHECK p1 "$(after_add "$conf")"
 	cni DEL p1 "$conf"
 	ip netns del p1
 	unwire
