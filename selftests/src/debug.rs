@@ -4,8 +4,8 @@
 
 use crate::ktap::Outcome;
 use crate::modules;
+use crate::mounts;
 use anyhow::{bail, ensure, Context, Result};
-use nix::mount::{mount, MsFlags};
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -56,13 +56,7 @@ pub fn slowness() -> u32 {
 /// whatever case runs then.
 pub fn tune() {
     DEBUG.store(true, Ordering::Relaxed);
-    let _ = mount(
-        Some("debugfs"),
-        DEBUGFS,
-        Some("debugfs"),
-        MsFlags::empty(),
-        None::<&str>,
-    );
+    let _ = mounts::put("debugfs", DEBUGFS);
     let _ = fs::write(KMEMLEAK, "scan=off");
 }
 

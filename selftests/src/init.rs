@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What init does before and after the cases: mounts, the console, power-off.
 
+use crate::mounts;
 use anyhow::{Context, Result};
-use nix::mount::{mount, MsFlags};
 use nix::sys::reboot::{reboot, RebootMode};
 use std::fs;
 use std::io::Write;
@@ -16,15 +16,8 @@ pub fn set_up() -> Result<()> {
         ("debugfs", "/sys/kernel/debug"),
         ("tmpfs", "/tmp"),
     ] {
-        let _ = fs::create_dir_all(target);
-        match mount(
-            Some(fstype),
-            target,
-            Some(fstype),
-            MsFlags::empty(),
-            None::<&str>,
-        ) {
-            Ok(()) | Err(nix::Error::EBUSY) => {}
+        match mounts::put(fstype, target) {
+            Ok(()) => {}
             // Not every kernel has debugfs; nothing depends on it.
             Err(_) if fstype == "debugfs" => {}
             Err(e) => return Err(e).with_context(|| format!("cannot mount {fstype} on {target}")),

@@ -3,7 +3,7 @@
 //! remembered is that there was none.
 
 use crate::cx::Skip;
-use crate::tracefs;
+use crate::mounts;
 use anyhow::{Context, Result};
 use std::fs;
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ impl Lookups {
         } else {
             "fib6/fib6_table_lookup"
         };
-        let tracing = tracefs::directory();
+        let tracing = mounts::tracefs();
         let event = format!("{tracing}/events/{event}/enable");
         if !fs::exists(&event)? {
             return Err(Skip(format!("this kernel cannot trace look-ups: no {event}")).into());

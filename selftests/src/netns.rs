@@ -2,6 +2,7 @@
 //! Network namespaces without names, mounts or forks: a throw-away thread makes or enters one, and whatever it opens
 //! there (a socket stays in the namespace it was made in) is used from the main thread.
 
+use crate::mounts;
 use crate::nl::Nl;
 use anyhow::{Context, Result};
 use nix::sched::{setns, unshare, CloneFlags};
@@ -132,33 +133,7 @@ impl Netns {
 
     /// Calls `f` with the path of `/sys/class/net/<rest>`, which takes a sysfs mounted in the namespace.
     fn in_sysfs<T: Send>(&self, rest: &str, f: impl FnOnce(&str) -> Result<T> + Send) -> Result<T> {
-        self.enter(|| {
-            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS)?;
-            use nix::mount::{mount, MsFlags};
-            mount(
-                None::<&str>,
-                "/",
-                None::<&str>,
-                MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-                None::<&str>,
-            )
-            .or_else(|e| {
-                if e == nix::Error::EINVAL {
-                    Ok(())
-                } else {
-                    Err(e)
-                }
-            })?;
-            fs::create_dir_all("/tmp/sys")?;
-            mount(
-                Some("sysfs"),
-                "/tmp/sys",
-                Some("sysfs"),
-                MsFlags::empty(),
-                None::<&str>,
-            )?;
-            f(&format!("/tmp/sys/class/net/{rest}"))
-        })
+        self.enter(|| f(&mounts::class_net(rest)?))
     }
 }
 

@@ -9,12 +9,12 @@ use crate::debug;
 use crate::frames;
 use crate::kmsg::Kmsg;
 use crate::lan::{Lan, Mode, Slave};
+use crate::mounts;
 use crate::nl::{granted, AddrSpec, LinkSpec, MAX_ADDRS};
 use crate::packet::Tap;
 use crate::tenant::Tenant;
 use crate::wait;
 use anyhow::{bail, ensure, Context, Result};
-use nix::mount::{mount, MsFlags};
 use std::fs;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -181,16 +181,8 @@ async fn addresses_are_charged_to_the_tenant(cx: Cx) -> Result<()> {
     // All have one solicited-node group, so that what groups cost is not counted.
     const STEP: u32 = 1 << 24;
     const ROOT: &str = "/tmp/cgroup";
-    fs::create_dir_all(ROOT)?;
-    match mount(
-        Some("cgroup2"),
-        ROOT,
-        Some("cgroup2"),
-        MsFlags::empty(),
-        None::<&str>,
-    ) {
-        Ok(()) | Err(nix::Error::EBUSY) => {}
-        Err(e) => return Err(Skip(format!("no cgroup2 in this kernel: {e}")).into()),
+    if let Err(e) = mounts::put("cgroup2", ROOT) {
+        return Err(Skip(format!("no cgroup2 in this kernel: {e}")).into());
     }
     if fs::write(format!("{ROOT}/cgroup.subtree_control"), "+memory").is_err() {
         return Err(Skip("no memory cgroups in this kernel".into()).into());

@@ -9,6 +9,7 @@ use crate::debug;
 use crate::frames;
 use crate::lan::{Lan, Mode};
 use crate::modules;
+use crate::mounts;
 use crate::netns::Netns;
 use crate::nl::{AddrSpec, LinkSpec, Nl};
 use crate::ping::ping;
@@ -202,7 +203,8 @@ async fn iflink_read_while_both_go(cx: Cx) -> Result<()> {
                 })
             })?,
             Worker::start(&a.ns, move || {
-                let iflink = ns_sysfs("s1/iflink")?;
+                let iflink = mounts::class_net("s1/iflink")?;
+                std::fs::read_to_string(&iflink).context("no iflink")?;
                 Ok(move || {
                     let _ = std::fs::read_to_string(&iflink);
                     Ok(())
@@ -231,26 +233,6 @@ async fn iflink_read_while_both_go(cx: Cx) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// The path of a file under /sys/class/net of the calling thread's namespace, mounted for this thread alone.
-fn ns_sysfs(rest: &str) -> Result<std::path::PathBuf> {
-    use nix::mount::{mount, MsFlags};
-    nix::sched::unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS)?;
-    let none = None::<&str>;
-    // The root of an initramfs cannot be made private, and need not be.
-    let _ = mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none);
-    std::fs::create_dir_all("/tmp/sys")?;
-    mount(
-        Some("sysfs"),
-        "/tmp/sys",
-        Some("sysfs"),
-        MsFlags::empty(),
-        none,
-    )?;
-    let path = std::path::Path::new("/tmp/sys/class/net").join(rest);
-    std::fs::read_to_string(&path).context("no iflink")?;
-    Ok(path)
 }
 
 /// Two threads want one address for two slaves: it is never both's, and afterwards anybody's.

@@ -183,7 +183,7 @@ async fn type_of_service_chooses_the_route(cx: Cx) -> Result<()> {
     const TOS: u8 = 0x10;
     let lan = Lan::new(cx, Mode::L3)?;
     let a = lan.slave()?;
-    let any: IpAddr = cx.any();
+    let any = cx.any();
     let gateway = cx.pick([10, 1, 0, 77], [0xfd01, 0, 0, 0, 0, 0, 0, 0x77]);
     let nl = lan.host.nl();
     nl.add_neigh(lan.master, gateway, VIA)?;

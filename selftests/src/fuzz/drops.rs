@@ -2,7 +2,7 @@
 //! Why the kernel drops packets: the reasons of its tracepoint, counted by itself (a histogram of tracefs).
 
 use super::tally::Tally;
-use crate::tracefs;
+use crate::mounts;
 use anyhow::Result;
 use std::collections::HashMap;
 use std::fs;
@@ -14,7 +14,7 @@ pub struct Drops(Option<String>);
 
 impl Drops {
     pub fn begin() -> Result<Drops> {
-        let event = format!("{}/events/skb/kfree_skb", tracefs::directory());
+        let event = format!("{}/events/skb/kfree_skb", mounts::tracefs());
         let counts = fs::write(format!("{event}/trigger"), COUNT).is_ok();
         Ok(Drops(counts.then_some(event)))
     }
