@@ -9,7 +9,8 @@ use crate::{
     listeners::SharedFilter,
     logic::{
         filter::MacFilter,
-        frame::ETH_HLEN, //
+        frame::ETH_HLEN,
+        mtu, //
     },
     net::{
         device::{
@@ -123,10 +124,8 @@ pub(crate) struct Slave {
     pub(crate) ticket: RtnlCell<Option<Ticket<Ipvlan>>>,
     /// That the slave lies on the master.
     pub(crate) upper: RtnlCell<Option<UpperLink>>,
-    /// Somebody chose the MTU: it does not follow the master's up.
-    pub(crate) mtu_by_user: RtnlCell<bool>,
-    /// The MTU is being changed because the master's was.
-    pub(crate) following_mtu: RtnlCell<bool>,
+    /// Whether somebody chose the MTU: then it does not follow the master's up.
+    pub(crate) mtu_choice: RtnlCell<mtu::Choice>,
     /// The slave has the master receive all multicast.
     allmulti: RtnlCell<bool>,
     /// Deletion has begun.
@@ -233,7 +232,7 @@ pub(crate) struct Config {
     /// The device to lie on.
     pub(crate) master: DeviceRef,
     /// Somebody chose the MTU.
-    pub(crate) mtu_by_user: bool,
+    pub(crate) mtu_chosen: bool,
     /// Where `init` leaves what to say if it fails.
     pub(crate) refusal: Cell<Option<&'static CStr>>,
 }
@@ -282,8 +281,7 @@ impl Driver for Ipvlan {
             queued: Atomic::new(0),
             ticket: RtnlCell::new(None),
             upper: RtnlCell::new(None),
-            mtu_by_user: RtnlCell::new(config.mtu_by_user),
-            following_mtu: RtnlCell::new(false),
+            mtu_choice: RtnlCell::new(mtu::Choice::new(config.mtu_chosen)),
             allmulti: RtnlCell::new(false),
             leaving: Marked::new(false),
             msglevel: Marked::new(0),
@@ -343,9 +341,9 @@ impl Driver for Ipvlan {
 
     fn change_mtu(dev: &NetDevice, slave: &Slave, mtu: u32, rtnl: &Rtnl) -> Result {
         // The core has refused what is above `max_mtu`, which is the master's MTU.
-        if !slave.following_mtu.get(rtnl) {
-            slave.mtu_by_user.set(true, rtnl);
-        }
+        slave
+            .mtu_choice
+            .set(slave.mtu_choice.get(rtnl).changed(), rtnl);
         dev.store_mtu(mtu, rtnl);
         Ok(())
     }

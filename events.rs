@@ -73,16 +73,26 @@ impl Listener<Devices> for Events {
     fn notify(event: DeviceEvent<'_>) -> Answer {
         let DeviceEvent {
             kind,
-            dev: master,
+            dev,
             extack,
             rtnl,
         } = event;
-        let Some(port) = master.rx_handler::<Port>(rtnl) else {
-            if kind == DeviceEventKind::ChangeName && master.is_loopback() {
-                forget_routes(master.net(rtnl), rtnl);
+        let Some(port) = dev.rx_handler::<Port>(rtnl) else {
+            match kind {
+                DeviceEventKind::ChangeName if dev.is_loopback() => {
+                    forget_routes(dev.net(rtnl), rtnl);
+                }
+                DeviceEventKind::PreChangeMtu => {
+                    if let Some(slave) = DriverRef::<Ipvlan>::new(dev) {
+                        let choice = &slave.mtu_choice;
+                        choice.set(choice.get(rtnl).announced(), rtnl);
+                    }
+                }
+                _ => {}
             }
             return Answer::Done;
         };
+        let master = dev;
         match kind {
             DeviceEventKind::Up | DeviceEventKind::Down | DeviceEventKind::Change => port
                 .for_each_slave(rtnl, |slave| {
@@ -95,6 +105,7 @@ impl Listener<Devices> for Events {
                 slave.dev().inherit_limits(master, rtnl);
                 slave.dev().update_features(rtnl);
             }),
+            DeviceEventKind::PreChangeMtu => {}
             DeviceEventKind::ChangeMtu => {
                 port.for_each_slave(rtnl, |slave| follow_mtu(slave, master.mtu(), rtnl));
             }
@@ -159,9 +170,9 @@ fn delete_slaves(port: &Port, rtnl: &Rtnl) {
 fn follow_mtu(slave: &DriverRef<Ipvlan>, master_mtu: u32, rtnl: &Rtnl) {
     let dev = slave.dev();
     dev.set_max_mtu(master_mtu.max(mtu::MIN), rtnl);
-    let user_set = slave.mtu_by_user.get(rtnl);
-    if let Some(new) = mtu::on_master_change(dev.mtu(), user_set, master_mtu) {
-        slave.following_mtu.set(true, rtnl);
+    let choice = slave.mtu_choice.get(rtnl);
+    if let Some(new) = mtu::on_master_change(dev.mtu(), choice.chosen(), master_mtu) {
+        slave.mtu_choice.set(choice.following(), rtnl);
         if dev.set_mtu(new, rtnl).is_err() && ratelimit() {
             pr_warn!(
                 "{}: something vetoed MTU {}, which the master has now\n",
@@ -169,7 +180,7 @@ fn follow_mtu(slave: &DriverRef<Ipvlan>, master_mtu: u32, rtnl: &Rtnl) {
                 new
             );
         }
-        slave.following_mtu.set(false, rtnl);
+        slave.mtu_choice.set(choice.followed(), rtnl);
     }
 }
 

@@ -215,7 +215,7 @@ impl LinkKind for Ipvlan {
 
         let config = Config {
             master,
-            mtu_by_user: initial.user_set,
+            mtu_chosen: initial.user_set,
             refusal: Cell::new(None),
         };
         let (dev, slave) = new.register(&config, rtnl).inspect_err(|_| {

@@ -72,6 +72,88 @@ pub const fn on_master_change(slave: u32, user_set: bool, master: u32) -> Option
     }
 }
 
+/// Whether somebody chose a slave's MTU, told from what the core does in `netif_set_mtu_ext()`
+/// (net/core/dev.c): it announces a change (`NETDEV_PRECHANGEMTU`), has the driver carry it out,
+/// and if a listener vetoes what was done, has the driver put the old MTU back, unannounced.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Choice {
+    chosen: bool,
+    /// What `chosen` was before the last change.
+    before: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Rest,
+    Announced,
+    Following,
+}
+
+impl Choice {
+    /// Of a new slave.
+    pub const fn new(chosen: bool) -> Self {
+        Self {
+            chosen,
+            before: chosen,
+            stage: Stage::Rest,
+        }
+    }
+
+    /// Whether somebody chose the MTU.
+    #[inline]
+    pub const fn chosen(self) -> bool {
+        self.chosen
+    }
+
+    /// After a change was announced.
+    #[must_use]
+    pub const fn announced(self) -> Self {
+        match self.stage {
+            Stage::Following => self,
+            Stage::Rest | Stage::Announced => Self {
+                stage: Stage::Announced,
+                ..self
+            },
+        }
+    }
+
+    /// After the driver changed the MTU: as announced, or back.
+    #[must_use]
+    pub const fn changed(self) -> Self {
+        match self.stage {
+            Stage::Following => self,
+            Stage::Announced => Self {
+                chosen: true,
+                before: self.chosen,
+                stage: Stage::Rest,
+            },
+            Stage::Rest => Self {
+                chosen: self.before,
+                ..self
+            },
+        }
+    }
+
+    /// While the slave follows its master, whatever changes is nobody's choice.
+    #[must_use]
+    pub const fn following(self) -> Self {
+        Self {
+            stage: Stage::Following,
+            ..self
+        }
+    }
+
+    /// After the slave followed its master.
+    #[must_use]
+    pub const fn followed(self) -> Self {
+        Self {
+            stage: Stage::Rest,
+            ..self
+        }
+    }
+}
+
 /// A master may go lower than an Ethernet device can (dummy has no limit); its slaves stop at
 /// [`MIN`].
 #[inline]

@@ -175,6 +175,8 @@ pub(crate) enum DeviceEventKind {
     Unregister,
     /// Its features changed.
     FeatureChange,
+    /// Its MTU is about to change.
+    PreChangeMtu,
     /// Its MTU changed.
     ChangeMtu,
     /// Its name changed.
@@ -199,6 +201,7 @@ impl DeviceEventKind {
             sys::netdev_cmd_NETDEV_REGISTER => Self::Register,
             sys::netdev_cmd_NETDEV_UNREGISTER => Self::Unregister,
             sys::netdev_cmd_NETDEV_FEAT_CHANGE => Self::FeatureChange,
+            sys::netdev_cmd_NETDEV_PRECHANGEMTU => Self::PreChangeMtu,
             sys::netdev_cmd_NETDEV_CHANGEMTU => Self::ChangeMtu,
             sys::netdev_cmd_NETDEV_CHANGENAME => Self::ChangeName,
             sys::netdev_cmd_NETDEV_CHANGEADDR => Self::Relayed(Relay::ChangeAddress),

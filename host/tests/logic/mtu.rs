@@ -3,7 +3,7 @@
 //! The MTU of a slave.
 
 use ipvlan_rs_host::logic::mtu::{
-    at_creation, on_change, on_master_change, Initial, MtuError, MIN,
+    at_creation, on_change, on_master_change, Choice, Initial, MtuError, MIN,
 };
 use proptest::prelude::*;
 
@@ -66,6 +66,43 @@ fn a_slave_follows_its_master() {
             expected,
             "{slave} (set: {user_set}) under {master}"
         );
+    }
+}
+
+/// A change that a listener vetoes, before or after it was made, is nobody's choice.
+#[test]
+fn a_choice_is_what_was_carried_out() {
+    for was in [false, true] {
+        let choice = Choice::new(was);
+        assert_eq!(choice.chosen(), was);
+        assert!(choice.announced().changed().chosen(), "carried out");
+        assert_eq!(choice.announced().chosen(), was, "vetoed before");
+        let undone = choice.announced().changed().changed();
+        assert_eq!(undone.chosen(), was, "vetoed after");
+        assert!(undone.announced().changed().chosen(), "the next try");
+        assert!(
+            choice
+                .announced()
+                .announced()
+                .changed()
+                .announced()
+                .changed()
+                .changed()
+                .chosen(),
+            "a veto after one that was carried out"
+        );
+        // The core's steps for a change that the slave makes with its master.
+        let following = choice.following();
+        for choice in [
+            following,
+            following.announced(),
+            following.announced().changed(),
+            following.announced().changed().changed(),
+        ] {
+            assert_eq!(choice.chosen(), was, "following");
+            assert_eq!(choice.followed().chosen(), was, "followed");
+            assert!(choice.followed().announced().changed().chosen(), "later");
+        }
     }
 }
 

@@ -151,17 +151,33 @@ async fn vetoes(cx: Cx) -> Result<()> {
                 count += 1;
             }
         }
-        let slave = lan.slave()?;
         for (event, number) in [PRECHANGEMTU, CHANGEMTU] {
-            let veto = Veto::new(number, libc::EXDEV)?;
-            refused(slave.ns.nl().try_set_mtu(slave.index, 1300)?).context(event)?;
-            veto.end().context(event)?;
-            ensure!(slave.link()?.mtu == 1500, "{event}: changed all the same");
+            let slave = lan.slave()?;
+            let follows = |what: &str| -> Result<()> {
+                for mtu in [1600, 1500] {
+                    lan.host.nl().set_mtu(lan.master, mtu)?;
+                    let is = slave.link()?.mtu;
+                    ensure!(is == mtu, "{event}, {what}: {is} under {mtu}");
+                }
+                Ok(())
+            };
+            // What is vetoed nobody has chosen (D5): neither the slave's own MTU, nor one that would follow the master's.
+            for (nl, index, mtu, what) in [
+                (slave.ns.nl(), slave.index, 1300, "the slave's vetoed"),
+                (lan.host.nl(), lan.master, 1600, "the master's vetoed"),
+            ] {
+                let veto = Veto::new(number, libc::EXDEV)?;
+                refused(nl.try_set_mtu(index, mtu)?).context(event)?;
+                veto.end().context(event)?;
+                let is = slave.link()?.mtu;
+                ensure!(is == 1500, "{event}, {what}: changed to {is} all the same");
+                follows(what)?;
+                count += 1;
+            }
             slave.ns.nl().set_mtu(slave.index, 1300)?;
             slave.ns.nl().set_mtu(slave.index, 1500)?;
-            count += 1;
         }
-        let sibling = lan.slave()?;
+        let (slave, sibling) = (lan.slave()?, lan.slave()?);
         ping(&slave.ns, sibling.ip()).await?;
     }
     evidence::row(
