@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The kernel log as a witness: a complaint fails the case during which it appeared.
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Mutex;
 
@@ -120,6 +120,21 @@ impl Kmsg {
             .open("/dev/kmsg")
             .context("cannot open /dev/kmsg")?;
         Ok(Kmsg(file))
+    }
+
+    /// Starts with what is logged from now on.
+    pub fn from_now_on() -> Result<Kmsg> {
+        let mut kmsg = Kmsg::open()?;
+        kmsg.0
+            .seek(SeekFrom::End(0))
+            .context("cannot go to the end of /dev/kmsg")?;
+        Ok(kmsg)
+    }
+
+    /// Fails if the kernel complained since the last look.
+    pub fn calm(&mut self) -> Result<()> {
+        let complaint = self.read().into_iter().find(Line::is_complaint);
+        complaint.map_or(Ok(()), |line| bail!("the kernel complains: {}", line.0))
     }
 
     /// Everything logged since the last call.

@@ -2,7 +2,6 @@
 //! KCOV: which code this thread's system calls ran. Only what is instrumented counts, which is the module alone.
 
 use anyhow::{Context, Result};
-use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +13,16 @@ const KCOV_DISABLE: u64 = 0x6365;
 const KCOV_TRACE_PC: u64 = 0;
 /// Words of the buffer: the first counts the others.
 const WORDS: usize = 64 << 10;
+/// The low bits of an address tell the places in the module apart: its code is in one piece, and smaller than this.
+const CODE: usize = 1 << 20;
 
 /// The coverage of the thread that made this.
 pub struct Kcov {
     file: File,
     buffer: *mut AtomicU64,
-    seen: HashSet<u64>,
+    /// A bit for each place.
+    seen: Box<[u64]>,
+    places: usize,
 }
 
 impl Kcov {
@@ -56,7 +59,8 @@ impl Kcov {
         Ok(Some(Kcov {
             file,
             buffer: buffer.cast(),
-            seen: HashSet::new(),
+            seen: vec![0; CODE / 64].into_boxed_slice(),
+            places: 0,
         }))
     }
 
@@ -74,17 +78,21 @@ impl Kcov {
     /// Whether anything ran since that never had before.
     pub fn anything_new(&mut self) -> bool {
         let number = (self.word(0).load(Ordering::SeqCst) as usize).min(WORDS - 1);
-        let before = self.seen.len();
+        let before = self.places;
         for n in 1..=number {
-            let pc = self.word(n).load(Ordering::Relaxed);
-            self.seen.insert(pc);
+            let place = self.word(n).load(Ordering::Relaxed) as usize % CODE;
+            let bit = 1 << (place % 64);
+            if self.seen[place / 64] & bit == 0 {
+                self.seen[place / 64] |= bit;
+                self.places += 1;
+            }
         }
-        self.seen.len() > before
+        self.places > before
     }
 
     /// How many places in the code were reached.
     pub fn places(&self) -> usize {
-        self.seen.len()
+        self.places
     }
 }
 

@@ -5,6 +5,8 @@
 use super::corpus::Corpus;
 use super::request::{Pool, Request, Wrong, WRONGS};
 use super::tally::Tally;
+use crate::evidence;
+use crate::kmsg::Kmsg;
 use crate::netns::Netns;
 use crate::nl::LinkSpec;
 use anyhow::{bail, ensure, Context, Result};
@@ -265,6 +267,7 @@ pub async fn requests(seed: u64, count: u64) -> Result<()> {
     let (mut made, mut answers, mut texts) = (Tally::default(), Tally::default(), Tally::default());
     let (mut done, mut said, mut most, mut worlds) = (0, 0, 0, 0u64);
     let begin = std::time::Instant::now();
+    let mut kmsg = Kmsg::from_now_on()?;
     let mut waiting = Vec::new();
     while done < count {
         // What waits names links by their indices, which differ between the kinds.
@@ -294,6 +297,7 @@ pub async fn requests(seed: u64, count: u64) -> Result<()> {
                 }
                 done += 1;
             }
+            kmsg.calm().context(what.clone())?;
             let links = world.judge().context(what)?;
             most = most.max(links);
             if links > CROWD || !world.usable {
@@ -317,7 +321,11 @@ pub async fn requests(seed: u64, count: u64) -> Result<()> {
         corpus.describe()
     );
     let granted = answers.get("granted");
-    println!("# evidence: rtnetlink requests, mutated (seed {seed}) | {done} | {granted} granted, the others refused: {answers}");
+    evidence::row(
+        &format!("rtnetlink requests, mutated (seed {seed})"),
+        &done.to_string(),
+        &format!("{granted} granted, the others refused: {answers}"),
+    );
     for what in ["granted", "answered", "EINVAL", "ERANGE"] {
         ensure!(answers.get(what) > 0, "none was {what}: {answers}");
     }
