@@ -248,7 +248,7 @@ async fn addresses_of_others_stay_theirs(cx: Cx) -> Result<()> {
 
 const GROUP: frames::Mac = [0x01, 0, 0x5e, 0, 0, 7];
 
-/// Of how many frames that the victim sends to a group all arrive at another slave, and how long that takes.
+/// How many of the frames that the victim sends arrive at another slave, and how long that takes.
 async fn distributed(
     from: &Tap,
     frame: &[u8],
@@ -272,7 +272,8 @@ async fn distributed(
 }
 
 /// With more than a few slaves group frames wait for a worker. A tenant that sends as many as it can fills no more than
-/// its share of the queue, so a sibling's are all distributed. A B A B: alone, beside the flood, and both again.
+/// its share of the queue, so a sibling's are all distributed, and its datagrams do not wait behind them. A B A B: alone,
+/// beside the flood, and both again.
 async fn flood_leaves_room_for_others(cx: Cx) -> Result<()> {
     let (number, flooding) = if debug::kernel() {
         (10, 15_000)
@@ -293,6 +294,8 @@ async fn flood_leaves_room_for_others(cx: Cx) -> Result<()> {
     granted(to.ns.nl().set_link(to.index, |l| l.allmulticast(true))?)?;
     let (sender, receiver) = (from.tap()?, Tap::at_the_stack_of(&to.ns, to.index, 0x88b7)?);
     let frame = frames::ethernet(from.mac, GROUP, 0x88b7, &[7; 200]);
+    let unicast = frames::udp(from.mac, to.mac, from.ip(), to.ip(), (5, 7), b"unicast");
+    let datagrams = Tap::at_the_stack_of(&to.ns, to.index, libc::ETH_P_IP)?;
     let flood = frames::ethernet(theirs.mac, frames::BROADCAST, 0x88b8, &[8; 1400]);
     let words = format!(
         "flood {} {} {}",
@@ -307,6 +310,7 @@ async fn flood_leaves_room_for_others(cx: Cx) -> Result<()> {
             tenant.begin(&format!("{words} {flooding}"))?;
         }
         let (seen, took) = distributed(&sender, &frame, &receiver, number).await?;
+        let (came, took_too) = distributed(&sender, &unicast, &datagrams, number).await?;
         let mut taken = String::from("0");
         if attack {
             let still = tenant.busy()?;
@@ -314,12 +318,19 @@ async fn flood_leaves_room_for_others(cx: Cx) -> Result<()> {
             ensure!(still, "the flood of {taken} frames was over too soon");
         }
         figures.push(format!(
-            "{seen} of {number} in {} ms beside {taken}",
-            took.as_millis()
+            "{seen} and {came} of {number} in {} and {} ms beside {taken}",
+            took.as_millis(),
+            took_too.as_millis()
         ));
-        ensure!(seen == number, "lost beside a flood: {figures:?}");
+        ensure!(
+            seen == number && came == number,
+            "lost beside a flood: {figures:?}"
+        );
     }
-    println!("# group frames of a victim: {}", figures.join("; "));
+    println!(
+        "# group frames and datagrams of a victim: {}",
+        figures.join("; ")
+    );
     Ok(())
 }
 
