@@ -52,7 +52,8 @@ pub(super) fn atomic() -> Flags {
     GFP_ATOMIC | __GFP_NOWARN | (GFP_KERNEL_ACCOUNT & !GFP_KERNEL)
 }
 
-/// For allocations in process context, charged to the cgroup of the task at work.
+/// For allocations in process context, charged to the cgroup of the task at work: that of the worker which enlarges a
+/// table is the root's, so what all slaves share is no tenant's.
 pub(super) fn sleeping() -> Flags {
     kernel::alloc::flags::GFP_KERNEL_ACCOUNT | kernel::alloc::flags::__GFP_NOWARN
 }
