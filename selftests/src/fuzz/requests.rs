@@ -23,17 +23,40 @@ const PORTION: u64 = 100;
 const NETWORK: u64 = 3000;
 /// Requests between two lines that say how far it is.
 const SAID_EVERY: u64 = 2500;
-/// With more links a network is left for a new one: they take memory and time.
+/// With more links the master goes, and all of them with it, for another: they take memory and time.
 const CROWD: usize = 40;
+/// The same in each network, so that what was kept of one is about something in the next.
+const MASTER: u32 = 20;
+const SLAVE: u32 = 21;
 
 struct World {
-    /// Kept for as long as the network; links may go to the second.
-    _spaces: [Netns; 2],
+    host: Netns,
+    /// Where links may go to.
+    _other: Netns,
     socket: OwnedFd,
     pool: Pool,
     sequence: u32,
+    /// How many masters there were before this one.
+    masters: u32,
     /// Whether the master and the first slave are there still.
     usable: bool,
+}
+
+/// A master and its first slave.
+fn furnish(host: &Netns, dummy: bool, nth: u32) -> Result<()> {
+    let kind = if dummy { "dummy" } else { "veth" };
+    host.nl().add_link(&LinkSpec {
+        index: Some(MASTER),
+        ..LinkSpec::new(kind, &format!("m{nth}"))
+    })?;
+    host.nl().up(MASTER)?;
+    host.nl().add_link(&LinkSpec {
+        index: Some(SLAVE),
+        link: Some(MASTER),
+        mode: Some(0),
+        ..LinkSpec::new("ipvlan_rs", &format!("keep{nth}"))
+    })?;
+    host.nl().up(SLAVE)
 }
 
 /// What became of a request.
@@ -47,17 +70,7 @@ enum Outcome {
 impl World {
     fn new(dummy: bool) -> Result<World> {
         let (host, other) = (Netns::new()?, Netns::new()?);
-        let kind = if dummy { "dummy" } else { "veth" };
-        host.nl().add_link(&LinkSpec::new(kind, "m0"))?;
-        let master = host.nl().link("m0")?.index;
-        host.nl().up(master)?;
-        host.nl().add_link(&LinkSpec {
-            link: Some(master),
-            mode: Some(0),
-            ..LinkSpec::new("ipvlan_rs", "keep")
-        })?;
-        let slave = host.nl().link("keep")?.index;
-        host.nl().up(slave)?;
+        furnish(&host, dummy, 0)?;
         let socket = host.enter(|| {
             let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
             let fd = socket(
@@ -72,18 +85,34 @@ impl World {
             Ok(fd)
         })?;
         let pool = Pool {
-            master,
-            slave,
-            indices: vec![slave],
+            master: MASTER,
+            slave: SLAVE,
+            indices: vec![SLAVE],
             ns: other.fd(),
         };
         Ok(World {
-            _spaces: [host, other],
+            host,
+            _other: other,
             socket,
             pool,
             sequence: 0,
+            masters: 0,
             usable: true,
         })
+    }
+
+    /// Puts another master in the place of this one, which all slaves go with: much less work for the kernel than another
+    /// network. False if something is left, as when the master itself was sent elsewhere.
+    fn renew(&mut self, dummy: bool) -> Result<bool> {
+        // It may be gone already.
+        let _ = self.host.nl().try_del_link(MASTER)?;
+        if self.judge()? > 0 {
+            return Ok(false);
+        }
+        self.masters += 1;
+        furnish(&self.host, dummy, self.masters)?;
+        self.judge()?;
+        Ok(self.usable)
     }
 
     /// Sends a request, which the kernel carries out at once, and reads its answer.
@@ -266,12 +295,12 @@ pub async fn requests(seed: u64, count: u64) -> Result<()> {
     let mut corpus = Corpus::new()?;
     let (mut made, mut answers, mut texts) = (Tally::default(), Tally::default(), Tally::default());
     let (mut done, mut said, mut most, mut worlds) = (0, 0, 0, 0u64);
+    let mut renewals = 0u64;
     let begin = std::time::Instant::now();
     let mut kmsg = Kmsg::from_now_on()?;
     let mut waiting = Vec::new();
     while done < count {
-        // What waits names links by their indices, which differ between the kinds.
-        let mut world = World::new(!waiting.is_empty() || worlds == 0 || rng.random())?;
+        let mut world = World::new(rng.random())?;
         worlds += 1;
         if worlds == 1 {
             waiting = sweep(&world.pool, &mut rng);
@@ -301,7 +330,10 @@ pub async fn requests(seed: u64, count: u64) -> Result<()> {
             let links = world.judge().context(what)?;
             most = most.max(links);
             if links > CROWD || !world.usable {
-                break;
+                renewals += 1;
+                if !world.renew(rng.random())? {
+                    break;
+                }
             }
         }
         if done >= said + SAID_EVERY || done == count {
@@ -317,7 +349,7 @@ pub async fn requests(seed: u64, count: u64) -> Result<()> {
     println!("# fuzz requests, answers: {answers}");
     println!("# fuzz requests, refusals: {texts}");
     println!(
-        "# fuzz requests, {}; {worlds} networks, at most {most} links in one",
+        "# fuzz requests, {}; {worlds} networks, {renewals} masters more, at most {most} links in one",
         corpus.describe()
     );
     let granted = answers.get("granted");

@@ -31,6 +31,8 @@ pub const MAX_ADDRS: u16 = 33;
 pub struct LinkSpec {
     pub kind: &'static str,
     pub name: String,
+    /// The new link's own index, where it shall not be the kernel's choice.
+    pub index: Option<u32>,
     /// Index of the master.
     pub link: Option<u32>,
     pub link_netnsid: Option<i32>,
@@ -279,7 +281,9 @@ impl Link {
 impl Nl {
     /// RTM_NEWLINK with NLM_F_CREATE | NLM_F_EXCL; the answer is the caller's to judge.
     pub fn try_add_link(&self, spec: &LinkSpec) -> Result<Answer> {
-        self.create(RouteNetlinkMessage::NewLink(spec.build(0)))
+        self.create(RouteNetlinkMessage::NewLink(
+            spec.build(spec.index.unwrap_or(0)),
+        ))
     }
 
     /// Creates a link that must come into being, without a warning.
