@@ -301,8 +301,13 @@ fn came<K: FamilyOf>(key: K, dev: &NetDevice, flags: Flags) {
             }
         }
         Added::NoMemory => {
+            let count = port.addresses.count_unsteered();
             if ratelimit() {
-                pr_warn!("{}: no memory to steer {}\n", dev.name(), Text(key));
+                pr_warn!(
+                    "{}: no memory to steer {} (unsteered so far: {count})\n",
+                    dev.name(),
+                    Text(key)
+                );
             }
         }
     }
