@@ -121,11 +121,13 @@ pub fn is_for_the_wire<F: Facts>(settings: Packed, facts: &F) -> bool {
 }
 
 /// Decides on a frame that a slave sends, if its shape is the commonest and siblings reach each other;
-/// `None` says nothing. [`transmit`] agrees.
+/// `None` says nothing. [`transmit`] agrees. For frames of which [`is_for_the_wire`] has said `false`:
+/// of these it need not be asked again whether they are between two users of the master's address.
 #[inline(always)]
 pub fn transmit_at_once<F: Facts>(settings: Packed, facts: &F) -> Option<Verdict<F::Slave>> {
     let is_routed = settings.is_routed();
-    if !settings.is_bridge() || !(is_routed || facts.own_dest()) {
+    // In L2 a frame for one receiver has come here because it is for another user of the master's address.
+    if !settings.is_bridge() || !is_routed && facts.group_dest() {
         return None;
     }
     let dest = facts.plain()?;

@@ -67,6 +67,8 @@ class Function:
     def __init__(self, name):
         self.name, self.frame, self.calls, self.pointer, self.variable = name, 8, set(), False, False
         self.locked = False
+        # Calls of what is no function's beginning.
+        self.lost = set()
 
 
 def read(lines):
@@ -75,8 +77,9 @@ def read(lines):
     section, current, dynamic = "", None, 0
     text = ""
 
-    def resolve(symbol, sign, offset):
-        number = int(offset or "0", 16) * (-1 if sign == "-" else 1)
+    def resolve(symbol, sign, offset, displaced=0):
+        """The symbol there: a relocation may name a section, and how far into it."""
+        number = int(offset or "0", 16) * (-1 if sign == "-" else 1) + displaced
         return addresses.get((symbol, number), symbol) if symbol.startswith(".") else symbol
 
     for line in lines:
@@ -96,13 +99,14 @@ def read(lines):
                 if section and not NO_CALLS.search(section) and not section.startswith((".text", ".init.text", ".exit.text")):
                     taken.add(resolve(symbol, sign, offset))
             elif kind == "R_X86_64_PLT32":
-                current.calls.add(symbol)
-                current.pointer = current.pointer or symbol.startswith("__x86_indirect_thunk")
-            elif symbol.startswith(".text") or (text, symbol) not in addresses:
                 # A displacement counts from the end of its own four bytes.
-                number = int(offset or "0", 16) * (-1 if sign == "-" else 1)
-                number += 4 if kind == "R_X86_64_PC32" else 0
-                taken.add(addresses.get((symbol, number), symbol) if symbol.startswith(".") else symbol)
+                called = resolve(symbol, sign, offset, 4)
+                if called.startswith("."):
+                    current.lost.add(f"{symbol}{sign or ''}0x{offset or '0'}")
+                current.calls.add(called)
+                current.pointer = current.pointer or called.startswith("__x86_indirect_thunk")
+            elif symbol.startswith(".text") or (text, symbol) not in addresses:
+                taken.add(resolve(symbol, sign, offset, 4 if kind == "R_X86_64_PC32" else 0))
         elif current is not None and "\t" in line:
             instruction(current, line.split("\t", 1)[1].strip())
     return functions, {name for name in taken if name in functions}
@@ -175,6 +179,8 @@ def judge(functions, taken):
         f = functions[name]
         if f.frame > LIMIT:
             yield f"{f.frame} bytes, more than {LIMIT}: {name}"
+        for place in sorted(f.lost):
+            yield f"calls {place}, where no function begins: {name}"
         if f.variable:
             yield f"a frame of variable size: {name}"
         if f.pointer and not any(re.search(p, name) for p, _ in POINTERS):

@@ -38,6 +38,13 @@ CALL = ["       4:\tcall   9 <x+0x9>", "\t\t\t5: R_X86_64_PLT32\thelper-0x4"]
 GOOD = ["       0:\tpush   %rbx", "       1:\tsub    $0xf0,%rsp", *CALL, "       9:\tadd    $0xf0,%rsp", "       d:\tret"]
 SMALL = ["       0:\tsub    $0x10,%rsp", "       4:\tret"]
 
+
+
+def by_section(place):
+    """A call whose relocation names the section; helper begins at 0x180."""
+    return ["       4:\tcall   9 <x+0x9>", f"\t\t\t5: R_X86_64_PLT32\t.text{place}"]
+
+
 # What the object is, and what must be said of it; None if it keeps the rule.
 OBJECTS = [
     (obj(GOOD, SMALL), None),
@@ -60,6 +67,11 @@ OBJECTS = [
     (obj(GOOD, ["       0:\tcall   5 <x+0x5>", "\t\t\t1: R_X86_64_PLT32\trust_helper_atomic64_read-0x4"]), None),
     (obj(GOOD, ["       0:\tcall   5 <x+0x5>", "\t\t\t1: R_X86_64_PLT32\t_raw_spin_lock_bh-0x4"]), "helper calls _raw_spin_lock_bh"),
     (obj(GOOD, SMALL).replace("distribute_sent", "spread"), "frames for many receivers part at"),
+    (obj(by_section("+0x17c"), SMALL), None),
+    (obj(by_section("+0x17c"), ["       0:\tsub    $0x100,%rsp"]), "264 bytes, more than 256: helper"),
+    (obj(by_section("+0x17c"), ["       0:\tlock cmpxchg %rdx,(%rdi)"]), "a locked instruction: helper"),
+    (obj(["       4:\tjmp    9 <x+0x9>", *by_section("+0x17c")[1:]], ["       0:\tsub    $0x100,%rsp"]), "264 bytes, more than 256: helper"),
+    (obj(by_section("+0x180"), SMALL), "calls .text+0x180, where no function begins: 3net3ops10start_xmit"),
     ("", "no function at all"),
 ]
 

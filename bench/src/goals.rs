@@ -162,17 +162,14 @@ pub fn judge(r: &Results) -> Vec<Goal> {
     let row = "adding an address";
     let most = [10_000, 4096].into_iter().find(|x| r.has(row, *x));
     let most = most.unwrap_or(10_000);
-    let own = |x| {
-        vec![
-            (1.0, icount(row, x, "ipvlan_rs")),
-            (-1.0, icount(row, x, "dummy")),
-        ]
-    };
+    // The core's share climbs and falls with each address, a hundred times ours; the nth of either is the same to it.
+    let own = |x| icount(row, x, "ipvlan_rs")?.over(icount(row, x, "dummy")?);
+    let (above, below) = (own(most), own(100));
     goals.push(decide(
-        format!("{row}: over a dummy's, ipvlan_rs, {most}th : 100th"),
+        format!("{row}: over a dummy's, one by one, ipvlan_rs, {most}th : 100th"),
         1.2,
-        own(most),
-        own(100),
+        vec![(1.0, above.as_ref())],
+        vec![(1.0, below.as_ref())],
     ));
     let row = "adding a slave";
     let most = [10_000, 300].into_iter().find(|x| r.has(row, *x));
@@ -256,17 +253,30 @@ mod tests {
     }
 
     #[test]
-    fn noise_of_what_is_taken_off_counts_too() {
+    fn the_nth_address_is_held_against_the_nth() {
         let add = "adding an address";
-        let with = |dummy| {
-            line(add, 100, "ipvlan_rs", "1100")
-                + &line(add, 100, "dummy", "1000")
-                + &line(add, 10_000, "ipvlan_rs", "1110")
-                + &line(add, 10_000, "dummy", dummy)
+        let with = |most: &str| {
+            line(add, 100, "ipvlan_rs", "1100 5100 9100")
+                + &line(add, 100, "dummy", "1000 5000 9000")
+                + &line(add, 10_000, "ipvlan_rs", most)
+                + &line(add, 10_000, "dummy", "1000 5000 9000")
         };
-        assert_eq!(verdict(&with("1000"), add), "met");
-        assert_eq!(verdict(&with("985 1015"), add), "noisy: no verdict");
-        assert_eq!(verdict(&with("900"), add), "NOT MET");
+        assert_eq!(verdict(&with("1120 5120 9120"), add), "met");
+        assert_eq!(verdict(&with("1121 5121 9121"), add), "NOT MET");
+        assert_eq!(verdict(&with("1110 5110 9190"), add), "noisy: no verdict");
+        assert_eq!(verdict(&with("1110 5110"), add), "not measured");
+    }
+
+    #[test]
+    fn noise_of_what_is_taken_off_counts_too() {
+        let row = "tx l2 v4 60";
+        let with = |bare| {
+            line(row, 1, "bare-queue", bare)
+                + &line(row, 1, "ipvlan", "1100")
+                + &line(row, 1, "ipvlan_rs", "1085")
+        };
+        assert_eq!(verdict(&with("1000"), row), "met");
+        assert_eq!(verdict(&with("800 1000"), row), "noisy: no verdict");
     }
 
     #[test]

@@ -43,6 +43,24 @@ impl Row {
         }
     }
 
+    /// What this row has more than another in each round, for who does the same in the same round; none where the rounds
+    /// are not the same.
+    pub fn over(&self, other: &Row) -> Option<Row> {
+        if self.values.len() != other.values.len() {
+            return None;
+        }
+        let pairs = self.values.iter().zip(&other.values);
+        let values: Vec<f64> = pairs.map(|(own, other)| own - other).collect();
+        let (median, low, high) = middle(&values)?;
+        Some(Row {
+            median,
+            low,
+            high,
+            values,
+            ..self.clone()
+        })
+    }
+
     /// Whether the rounds agree well enough for a ratio.
     pub fn steady(&self) -> bool {
         self.spread() <= NOISE
@@ -110,22 +128,28 @@ fn row(clock: Clock, row: &str, x: &str, kind: &str, unit: &str, values: &str) -
         .split_whitespace()
         .map(str::parse)
         .collect::<Result<_, _>>()?;
-    let mut sorted = values.clone();
-    sorted.sort_by(f64::total_cmp);
-    ensure!(!sorted.is_empty(), "no values");
-    let aside = sorted.len() / 4;
-    let median = (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0;
+    let (median, low, high) = middle(&values).context("no values")?;
     Ok(Row {
         row: row.into(),
         x: x.parse()?,
         kind: kind.into(),
         unit: unit.into(),
         clock,
-        low: sorted[aside],
-        high: sorted[sorted.len() - 1 - aside],
+        low,
+        high,
         median,
         values,
     })
+}
+
+/// The median, and the ends of the middle half.
+fn middle(values: &[f64]) -> Option<(f64, f64, f64)> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let aside = sorted.len() / 4;
+    let last = sorted.len().checked_sub(1)?;
+    let median = (sorted[last / 2] + sorted[sorted.len() / 2]) / 2.0;
+    Some((median, sorted[aside], sorted[last - aside]))
 }
 
 #[cfg(test)]

@@ -245,8 +245,7 @@ fn sent(settings: Settings, world: World<'_>, inner: Inner) {
     let packed = Packed::from_bits(settings.to_bits());
     if is_for_the_wire(packed, &world) {
         assert_eq!(verdict, Verdict::Transmit, "{settings:?}: at once");
-    }
-    if let Some(at_once) = transmit_at_once(packed, &world) {
+    } else if let Some(at_once) = transmit_at_once(packed, &world) {
         assert_eq!(verdict, at_once, "{settings:?}: at once");
     }
     match verdict {

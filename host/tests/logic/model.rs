@@ -263,8 +263,7 @@ fn at_once(settings: Settings, case: Case, decided: &mut [usize; 3]) {
             "is_for_the_wire, {settings:?}, {case:?}"
         );
         decided[1] += 1;
-    }
-    if let Some(verdict) = transmit_at_once(packed, &case) {
+    } else if let Some(verdict) = transmit_at_once(packed, &case) {
         assert_eq!(
             verdict,
             model_transmit(settings, case),
