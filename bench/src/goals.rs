@@ -108,7 +108,11 @@ pub fn judge(r: &Results) -> Vec<Goal> {
         ],
         vec![(1.0, icount(row, 1, "ipvlan_rs"))],
     ));
-    for (few, name) in [(1, "1"), (1000, "one on each slave")] {
+    for (row, few, name) in [
+        (row, 1, "1"),
+        (row, 1000, "one on each slave"),
+        ("rx random, 10 slaves", 1, "1"),
+    ] {
         let own = |sign: f64, x| [(sign, ns(row, x, "ipvlan_rs")), (-sign, ns(row, x, "bare"))];
         goals.push(decide(
             format!("{row}, ns: what 100000 addresses add to {name} : two cache misses"),

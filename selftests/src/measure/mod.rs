@@ -146,6 +146,7 @@ pub fn run(scale: Scale, options: &Options) -> Result<bool> {
     bench.group("tcp", stream::tcp);
     bench.group("cache", miss::chase);
     bench.group("rx", receive::growth);
+    bench.group("rx on few slaves", receive::few_slaves);
     bench.group("slaves", control::slaves);
     if bench.emulated() {
         // What things take does not depend on who counts.

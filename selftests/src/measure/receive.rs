@@ -8,16 +8,22 @@ use super::unicast::{volley, Shot, Witness};
 use super::Bench;
 use crate::nl::{granted, AddrSpec};
 use anyhow::Result;
+use std::thread::sleep;
+use std::time::Duration;
 
 const ADD: &str = "adding an address";
 const FIXED: &str = "rx fixed";
 const RANDOM: &str = "rx random";
 const MISS: &str = "rx miss";
+const FEW: &str = "rx random, 10 slaves";
 
 /// With so many addresses one more is added and timed.
 const ADDED: &[u32] = &[100, 4096, 10_000];
 /// And with so many, packets arrive. With 1000, each of as many slaves has one: what more of them cost is the table's.
 const RECEIVED: &[u32] = &[1, 256, 1000, 4096, 20_000, 100_000];
+
+/// Several ticks of the clock, and grace periods.
+const SETTLED: Duration = Duration::from_millis(20);
 
 /// In-tree ipvlan looks through all addresses before it adds one: the way to 100 000 of them would take longer than all
 /// other rows together, by either clock.
@@ -97,15 +103,41 @@ pub fn growth(b: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The same addresses on so few slaves that what there is of each stays in the cache: what is left is the table's.
+pub fn few_slaves(b: &mut Bench<'_>) -> Result<()> {
+    if b.emulated() || !b.wants(FEW) {
+        return Ok(());
+    }
+    let mut nets = Vec::new();
+    for (peer, slaves) in [(Peer::Dummy, 0), (Peer::IpvlanRs, 10)] {
+        let mut net = Net::new(peer, L2, false)?;
+        for _ in 0..slaves {
+            net.grow()?;
+        }
+        net.cut()?;
+        nets.push(net);
+    }
+    cut(&nets[0].host, &nets[0].master)?;
+    let mut have = 0;
+    for step in [1, if b.full() { 100_000 } else { 4096 }] {
+        for n in have..step {
+            nets[1].address(n)?;
+        }
+        have = step;
+        volley(b, FEW, step.into(), &inward(&nets, 0, have - 1))?;
+    }
+    Ok(())
+}
+
 /// One more address, several times over: they are taken away again.
 fn add(b: &mut Bench<'_>, nets: &[Net], step: u32) -> Result<()> {
     let nets: Vec<&Net> = nets.iter().filter(|n| n.peer != Peer::Macvlan).collect();
     let mut costs = vec![Vec::new(); nets.len()];
     for n in step..step + REQUESTS {
-        // In turns, in another order each time: one request's traces in the core meet the next one.
-        for place in 0..nets.len() {
-            let which = (place + n as usize) % nets.len();
-            costs[which].push(timed(|| nets[which].address(n))?);
+        for (net, costs) in nets.iter().zip(&mut costs) {
+            // What a request leaves to softirqs and workers is not the next one's cost.
+            sleep(SETTLED);
+            costs.push(timed(|| net.address(n))?);
         }
     }
     for (net, costs) in nets.iter().zip(&costs) {
