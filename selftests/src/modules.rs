@@ -69,7 +69,7 @@ pub fn unload(name: &str) -> Result<()> {
     // SAFETY: delete_module(2) takes a NUL-terminated name and flags.
     let rc = unsafe { libc::syscall(libc::SYS_delete_module, cname.as_ptr(), libc::O_NONBLOCK) };
     if rc != 0 {
-        bail!("cannot unload {name}: {}", std::io::Error::last_os_error());
+        return Err(std::io::Error::last_os_error()).context(format!("cannot unload {name}"));
     }
     Ok(())
 }

@@ -28,6 +28,16 @@ impl Tally {
         self.done.values().sum()
     }
 
+    pub fn refusals(&self) -> u64 {
+        self.refused.values().sum()
+    }
+
+    /// The operations of [`worker::OPERATIONS`] that were never carried out.
+    pub fn never(&self) -> Vec<&'static str> {
+        let all = worker::OPERATIONS.iter().map(|(op, _)| *op);
+        all.filter(|op| !self.done.contains_key(op)).collect()
+    }
+
     /// `create 12, delete 10, …`
     pub fn describe(&self) -> String {
         let done: Vec<_> = self

@@ -146,17 +146,22 @@ fn from_wire(lan: &Lan) -> Vec<Vec<u8>> {
     frames
 }
 
-/// From the calling thread's namespace, by its own routes, to siblings, the wire, all and a group.
+/// From the calling thread's namespace, by its own routes, to siblings, the wire, all and a group. What it would send to
+/// itself, by the loopback, it does not.
 fn from_slaves(passed: &Passed) -> std::io::Result<()> {
     for v6 in [false, true] {
-        let any: SocketAddr = if v6 {
-            ([0u16; 8], PORT).into()
-        } else {
-            ([0u8; 4], PORT).into()
+        let any = |port: u16| -> SocketAddr {
+            if v6 {
+                ([0u16; 8], port).into()
+            } else {
+                ([0u8; 4], port).into()
+            }
         };
-        let socket = UdpSocket::bind(any)?;
-        socket.set_nonblocking(true)?;
-        let _ = socket.set_broadcast(true);
+        let receiver = UdpSocket::bind(any(PORT))?;
+        receiver.set_nonblocking(true)?;
+        let sender = UdpSocket::bind(any(0))?;
+        sender.set_nonblocking(true)?;
+        let _ = sender.set_broadcast(true);
         let mut to: Vec<SocketAddr> = (0..POOL).map(|n| (pool(n, v6), PORT).into()).collect();
         match v6 {
             false => to.extend::<[SocketAddr; 3]>([
@@ -167,13 +172,17 @@ fn from_slaves(passed: &Passed) -> std::io::Result<()> {
             true => to.push((crate::lan::EXT_V6, PORT).into()),
         }
         for to in to {
-            let sent = socket.send_to(&[2; 100], to).is_ok();
-            passed
-                .from_slaves
-                .fetch_add(u64::from(sent), Ordering::Relaxed);
+            // Looks the route up; to an address of the namespace's own it leads from that address.
+            let routed = sender.connect(to).and_then(|()| sender.local_addr());
+            if routed.is_ok_and(|from| from.ip() != to.ip()) {
+                let sent = sender.send(&[2; 100]).is_ok();
+                passed
+                    .from_slaves
+                    .fetch_add(u64::from(sent), Ordering::Relaxed);
+            }
         }
         let mut buffer = [0; 256];
-        while socket.recv(&mut buffer).is_ok() {
+        while receiver.recv(&mut buffer).is_ok() {
             passed.by_slaves.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -21,18 +21,43 @@ const SLOTS: usize = 6;
 /// Addresses that all fight for.
 pub const POOL: u8 = 40;
 
-/// What a request may be refused with, when others take away at the same time what it is about; for the rest it must not.
-const EXPECTED: [i32; 9] = [
-    libc::ENODEV,
-    libc::ENOENT,
-    libc::EEXIST,
-    libc::EADDRINUSE,
-    libc::EADDRNOTAVAIL,
-    libc::EBUSY,
-    libc::EINVAL,
-    libc::EOPNOTSUPP,
-    libc::ENETDOWN,
+/// What there is to do, and what it may be refused with when others take away at the same time what it is about; with
+/// anything else it must not.
+pub const OPERATIONS: [(&str, &[i32]); 15] = [
+    // The master moves or goes; the name is taken; another's address on the master is tried at once; the module is out.
+    (
+        "create",
+        &[libc::ENODEV, libc::EEXIST, libc::EBUSY, libc::EOPNOTSUPP],
+    ),
+    ("delete", GONE),
+    // Another slave has it, or this one; one that is down has no IPv6.
+    (
+        "add an address",
+        &[
+            libc::ENODEV,
+            libc::EADDRINUSE,
+            libc::EEXIST,
+            libc::ENETDOWN,
+            libc::EINVAL,
+        ],
+    ),
+    // The kernel has taken it away: the link went down, or its MTU below IPv6's.
+    ("delete an address", &[libc::ENODEV, libc::EADDRNOTAVAIL]),
+    ("up or down", GONE),
+    ("change mode or flags", &[libc::ENODEV, libc::EOPNOTSUPP]),
+    // Above the master's.
+    ("MTU of a slave", &[libc::ENODEV, libc::EINVAL]),
+    ("listen to all", GONE),
+    ("MTU of a master", &[]),
+    ("MAC of a master", &[]),
+    ("create a master", &[libc::EEXIST]),
+    ("delete a master", GONE),
+    ("move a master", &[libc::ENODEV, libc::EEXIST]),
+    ("end a namespace", &[]),
+    // Held by a creation that is under way.
+    ("unload and load", &[libc::EAGAIN]),
 ];
+const GONE: &[i32] = &[libc::ENODEV];
 
 /// A namespace that packets come from, for the threads that send.
 pub type Space = Arc<Mutex<Option<File>>>;
@@ -104,8 +129,9 @@ impl Worker {
         match answer {
             Ok(_) => *self.tally.done.entry(op).or_default() += 1,
             Err(refusal) => {
+                let known = OPERATIONS.iter().find(|(known, _)| *known == op);
                 ensure!(
-                    EXPECTED.contains(&refusal.errno),
+                    known.is_some_and(|(_, errnos)| errnos.contains(&refusal.errno)),
                     "{op} was refused: {refusal}"
                 );
                 *self.tally.refused.entry((op, refusal.errno)).or_default() += 1;
@@ -133,12 +159,7 @@ impl Worker {
                 let (ip, prefix) = some_address(rng);
                 ns.nl().try_add_addr(&AddrSpec::new(index, ip, prefix))
             }),
-            520..600 => self.on_slave(space, slot, "delete an address", |rng, ns, index| {
-                let Some(a) = ns.nl().addrs(index)?.choose(rng).cloned() else {
-                    return ns.nl().set_link(index, |l| l.up());
-                };
-                ns.nl().try_del_addr(&AddrSpec::new(index, a.ip, a.prefix))
-            }),
+            520..600 => self.delete_address(space, slot),
             600..700 => self.on_slave(space, slot, "up or down", |rng, ns, index| {
                 let up = rng.random_range(0..4) > 0;
                 ns.nl()
@@ -206,20 +227,38 @@ impl Worker {
         op: &'static str,
         f: impl FnOnce(&mut XorShiftRng, &Netns, u32) -> Result<Answer>,
     ) -> Result<()> {
-        let ns = self.spaces[space].clone();
-        // That one, or the next that there is.
-        let mut found = None;
-        for n in 0..SLOTS {
-            found = ns.nl().find_link(&self.slave((slot + n) % SLOTS))?;
-            if found.is_some() {
-                break;
-            }
-        }
-        let Some(link) = found else {
+        let Some((ns, index)) = self.some_slave(space, slot)? else {
             return self.create(space, slot);
         };
-        let answer = f(&mut self.rng, &ns, link.index)?;
+        let answer = f(&mut self.rng, &ns, index)?;
         self.note(op, answer)
+    }
+
+    /// That slave of a namespace, or the next that there is.
+    fn some_slave(&self, space: usize, slot: usize) -> Result<Option<(Netns, u32)>> {
+        let ns = &self.spaces[space];
+        for n in 0..SLOTS {
+            if let Some(link) = ns.nl().find_link(&self.slave((slot + n) % SLOTS))? {
+                return Ok(Some((ns.clone(), link.index)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// One of those that a slave has; one that has none gets one.
+    fn delete_address(&mut self, space: usize, slot: usize) -> Result<()> {
+        let Some((ns, index)) = self.some_slave(space, slot)? else {
+            return self.create(space, slot);
+        };
+        let Some(a) = ns.nl().addrs(index)?.choose(&mut self.rng).cloned() else {
+            let (ip, prefix) = some_address(&mut self.rng);
+            let answer = ns.nl().try_add_addr(&AddrSpec::new(index, ip, prefix))?;
+            return self.note("add an address", answer);
+        };
+        let answer = ns
+            .nl()
+            .try_del_addr(&AddrSpec::new(index, a.ip, a.prefix))?;
+        self.note("delete an address", answer)
     }
 
     fn on_master(
@@ -305,9 +344,22 @@ impl Worker {
         // A creation that is under way holds it.
         let unloaded = modules::unload(self.kind);
         modules::load(self.kind)?;
-        if unloaded.is_ok() {
-            *count += 1;
-            self.done("unload and load");
+        match unloaded {
+            Ok(()) => {
+                *count += 1;
+                self.done("unload and load");
+            }
+            // Of the reasons for which modules stay, use is the one that others bring about.
+            Err(e) => {
+                let errno = e
+                    .downcast_ref::<std::io::Error>()
+                    .and_then(std::io::Error::raw_os_error);
+                ensure!(errno == Some(libc::EAGAIN), "unloading: {e:#}");
+                let refusals = &mut self.tally.refused;
+                *refusals
+                    .entry(("unload and load", libc::EAGAIN))
+                    .or_default() += 1;
+            }
         }
         Ok(())
     }
