@@ -6,7 +6,7 @@
 
 use crate::cases;
 use crate::cx::{Cx, Kind};
-use crate::{regressions, rows};
+use crate::{debug, regressions, rows};
 use anyhow::{ensure, Context, Result};
 use std::collections::BTreeSet;
 use std::fs;
@@ -82,6 +82,34 @@ fn meant(entry: &str) -> Option<&'static str> {
 fn tables_name_what_exists() -> Result<()> {
     rows::check()?;
     regressions::check()
+}
+
+/// Lockdep must have seen each lock that the module makes: the list of them has all.
+#[test]
+fn lockdep_is_to_see_every_lock() -> Result<()> {
+    let mut names = BTreeSet::new();
+    for place in ["..", "../net", "../sync", "../sync/table"] {
+        for entry in fs::read_dir(directory(place))? {
+            let path = entry?.path();
+            if path.extension() != Some("rs".as_ref()) {
+                continue;
+            }
+            let text = fs::read_to_string(&path)?;
+            let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
+            let code = code.collect::<Vec<_>>().join("\n");
+            let mut locks: Vec<&str> = code.split("static_lock_class!()").collect();
+            locks.pop();
+            for before in locks {
+                let name = before.trim_end().strip_suffix("\",");
+                let name = name.and_then(|b| Some(b.rsplit_once("c\"")?.1));
+                let name = name.with_context(|| format!("{}: a nameless lock", path.display()))?;
+                names.insert(name.to_string());
+            }
+        }
+    }
+    let list: BTreeSet<String> = debug::LOCKS.map(Into::into).into();
+    ensure!(names == list, "the module's locks are {names:?}");
+    Ok(())
 }
 
 /// A mutant whose case is gone would pass the filter of the harness, run nothing and look caught by an empty run.
