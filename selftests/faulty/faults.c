@@ -4,15 +4,19 @@
 #include <linux/etherdevice.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
+#include <linux/nsproxy.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
+#include <net/net_namespace.h>
 
 void faulty_rcu(void);
 void faulty_object(void);
 void faulty_shift(void);
 int faulty_device_reference(void);
+int faulty_namespace_reference(void);
 
 static int number;
 static int __rcu *pointer = (int __rcu __force *)&number;
@@ -85,5 +89,18 @@ int faulty_device_reference(void)
 	schedule_delayed_work(&later, 25 * HZ);
 	unregister_netdev(device);
 	flush_delayed_work(&later);
+	return 0;
+}
+
+/* Gives a reference to the namespace back, but not its tracker: whose it was is told when the namespace goes. */
+int faulty_namespace_reference(void)
+{
+	static netns_tracker forgotten;
+	struct net *net = current->nsproxy->net_ns;
+
+	/* This one never goes. */
+	if (net_eq(net, &init_net))
+		return -EINVAL;
+	put_net(get_net_track(net, &forgotten, GFP_KERNEL));
 	return 0;
 }

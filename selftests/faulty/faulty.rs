@@ -34,6 +34,7 @@ extern "C" {
     fn faulty_object();
     fn faulty_shift();
     fn faulty_device_reference() -> c_int;
+    fn faulty_namespace_reference() -> c_int;
 }
 
 impl kernel::Module for Faulty {
@@ -52,6 +53,8 @@ impl kernel::Module for Faulty {
             8 => leak()?,
             // SAFETY: As above.
             9 => to_result(unsafe { faulty_device_reference() })?,
+            // SAFETY: As above.
+            10 => to_result(unsafe { faulty_namespace_reference() })?,
             other => {
                 pr_info!("there is no fault {other}\n");
                 return Err(EINVAL);
@@ -105,11 +108,11 @@ fn out_of_bounds() -> Result {
 }
 
 /// Many: the pointers to what was allocated last stay where they were in this CPU's sheaf of free objects, and kmemleak
-/// takes those for references (mm/slub.c).
+/// takes those for references (mm/slub.c). The report shows what they begin with.
 #[inline(never)]
 fn leak() -> Result {
-    for byte in 0..255u8 {
-        KBox::leak(KBox::new([byte; 300], GFP_KERNEL)?);
+    for _ in 0..255 {
+        KBox::leak(KBox::new([*b"leaked by faulty"; 19], GFP_KERNEL)?);
     }
     Ok(())
 }
