@@ -7,7 +7,7 @@
 //! Anybody's: the debug kernel's `fail-nth` fails the nth slab allocation of a task's system call, whoever makes it
 //! (Documentation/fault-injection/).
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -49,16 +49,24 @@ fn failed_in() -> Result<BTreeMap<String, u64>> {
         .collect()
 }
 
-/// Adds what has failed since `before`, and says how many that were.
-fn remember(before: &BTreeMap<String, u64>) -> Result<u64> {
+/// Adds what has failed since `before`, and says which steps that were.
+fn remember(before: &BTreeMap<String, u64>) -> Result<Vec<String>> {
     let mut all = FAILED.lock().expect("nobody panics with it");
-    let mut sum = 0;
+    let mut failed = Vec::new();
     for (name, count) in failed_in()? {
         let more = count - before.get(&name).copied().unwrap_or(0);
-        *all.entry(name).or_default() += more;
-        sum += more;
+        *all.entry(name.clone()).or_default() += more;
+        if more > 0 {
+            failed.push(name);
+        }
     }
-    Ok(sum)
+    Ok(failed)
+}
+
+/// Adds a step of the module's init, of which the log alone tells: its counts went with the module.
+pub fn remember_of_init(step: &str) {
+    let mut all = FAILED.lock().expect("nobody panics with it");
+    *all.entry(step.into()).or_default() += 1;
 }
 
 /// How often each of the module's steps has failed in all cases until now.
@@ -101,19 +109,21 @@ impl Nth {
         Ok(Nth::Anybodys(file))
     }
 
-    /// Ends it; whether the step came, and failed.
-    pub fn end(self) -> Result<bool> {
+    /// Ends it; which step failed, if there were so many. Of anybody's allocations the kernel does not say which.
+    pub fn end(self) -> Result<Option<String>> {
         match self {
             Nth::Ours(before) => {
                 set(OURS, "fail_nth", "0")?;
-                Ok(remember(&before)? > 0)
+                let mut failed = remember(&before)?;
+                ensure!(failed.len() <= 1, "{failed:?} failed, which is not one");
+                Ok(failed.pop())
             }
             Nth::Anybodys(mut file) => {
                 let mut text = [0; 16];
                 let length = file.read_at(&mut text, 0)?;
                 file.write_all(b"0")?;
                 let left: u32 = std::str::from_utf8(&text[..length])?.trim().parse()?;
-                Ok(left == 0)
+                Ok((left == 0).then(|| "an allocation".into()))
             }
         }
     }

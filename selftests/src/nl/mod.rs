@@ -27,7 +27,7 @@ use rtnetlink::packet_core::{
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::{protocols::NETLINK_ROUTE, Socket, SocketAddr};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::os::fd::AsRawFd;
 
@@ -57,8 +57,8 @@ pub struct Nl {
     sequence: Cell<u32>,
     /// Which fallible step of the next request is to fail.
     nth: Cell<Option<(Whose, u32)>>,
-    /// Whether a step of the last request did.
-    injected: Cell<bool>,
+    /// The step of the last request that did.
+    injected: RefCell<Option<String>>,
 }
 
 /// NLMSGERR_ATTR_MSG of linux/netlink.h.
@@ -85,7 +85,7 @@ impl Nl {
             socket,
             sequence: Cell::new(1),
             nth: Cell::new(None),
-            injected: Cell::new(false),
+            injected: RefCell::new(None),
         })
     }
 
@@ -148,7 +148,7 @@ impl Nl {
         let nth = nth.map(|(whose, n)| Nth::arm(whose, n)).transpose()?;
         let sent = self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0);
         if let Some(nth) = nth {
-            self.injected.set(nth.end()?);
+            self.injected.replace(nth.end()?);
         }
         sent?;
         Ok(sequence)
@@ -157,12 +157,12 @@ impl Nl {
     /// Has the `n`th fallible step of the next request fail ([`crate::fault`]).
     pub fn inject(&self, whose: Whose, n: u32) {
         self.nth.set(Some((whose, n)));
-        self.injected.set(false);
+        self.injected.replace(None);
     }
 
-    /// Whether the request had so many, so that one failed.
-    pub fn injected(&self) -> bool {
-        self.injected.get()
+    /// The one that failed, if the request had so many.
+    pub fn injected(&self) -> Option<String> {
+        self.injected.borrow().clone()
     }
 }
 
