@@ -5,8 +5,10 @@
  *
  *   fail_nth    the nth call from now on fails, once; of the task that wrote this only, not of softirqs on top of it
  *   fail_every  every nth call fails, until it is 0 again; anybody's
- *   failed_in   how many have, for each function
+ *   failed_in   how many have, for each function; what fails while the module is being loaded, the log says
  */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/if_vlan.h>
 #include <linux/inetdevice.h>
@@ -31,7 +33,7 @@ module_param(fail_every, int, 0600);
 	X(nf_register_net_hooks) X(register_netdevice) X(register_netdevice_notifier) X(register_inetaddr_notifier) \
 	X(register_inetaddr_validator_notifier) X(register_inet6addr_notifier) X(register_inet6addr_validator_notifier) \
 	X(register_pernet_subsys) X(rtnl_link_register) X(dev_set_allmulti) X(dev_change_flags) X(vlan_vid_add) \
-	X(dev_uc_sync) X(dev_mc_sync) X(netif_pre_changeaddr_notify) X(ip_route_output_flow)
+	X(dev_set_mtu) X(dev_uc_sync) X(dev_mc_sync) X(netif_pre_changeaddr_notify) X(ip_route_output_flow)
 
 #define NUMBER(name) STEP_##name,
 enum step { STEPS(NUMBER) N_STEPS };
@@ -57,6 +59,9 @@ static bool fails(enum step step)
 		fail |= ++calls % fail_every == 0;
 	counts[step] += fail;
 	raw_spin_unlock_irqrestore(&lock, flags);
+	/* If it is not loaded in the end, its counts are lost. */
+	if (fail && THIS_MODULE->state == MODULE_STATE_COMING)
+		pr_info("made to fail: %s\n", names[step]);
 	return fail;
 }
 
@@ -127,6 +132,7 @@ FALLIBLE(rtnl_link_register, int, -ENOMEM, (struct rtnl_link_ops *ops), (ops))
 FALLIBLE(dev_set_allmulti, int, -ENOMEM, (struct net_device *dev, int inc), (dev, inc))
 FALLIBLE(dev_change_flags, int, -ENOMEM,
 	 (struct net_device *dev, unsigned int flags, struct netlink_ext_ack *extack), (dev, flags, extack))
+FALLIBLE(dev_set_mtu, int, -ENOMEM, (struct net_device *dev, int new_mtu), (dev, new_mtu))
 FALLIBLE(vlan_vid_add, int, -ENOMEM, (struct net_device *dev, __be16 proto, u16 vid), (dev, proto, vid))
 FALLIBLE(dev_uc_sync, int, -ENOMEM, (struct net_device *to, struct net_device *from), (to, from))
 FALLIBLE(dev_mc_sync, int, -ENOMEM, (struct net_device *to, struct net_device *from), (to, from))

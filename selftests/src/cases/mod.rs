@@ -42,6 +42,7 @@ mod slaac;
 mod stale;
 mod state;
 mod stream;
+mod unheard;
 mod unload;
 mod upgrade;
 mod upheaval;
@@ -93,6 +94,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         parameter::CASES,
         faults::CASES,
         failures::CASES,
+        unheard::CASES,
         churn::CASES,
         upgrade::CASES,
     ]

@@ -3,7 +3,7 @@
 
 use super::{granted, Answer, Nl};
 use anyhow::{Context, Result};
-use rtnetlink::packet_core::{DefaultNla, Nla, NlaBuffer, NlasIterator, NLM_F_DUMP};
+use rtnetlink::packet_core::{DefaultNla, Nla, NlaBuffer, NlasIterator, NLM_F_CREATE, NLM_F_DUMP};
 use rtnetlink::packet_route::link::{
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
     LinkExtentMask, LinkInfo, LinkMessage, State, Stats64,
@@ -16,6 +16,7 @@ pub mod flags {
     pub const UP: u32 = libc::IFF_UP as u32;
     pub const RUNNING: u32 = libc::IFF_RUNNING as u32;
     pub const NOARP: u32 = libc::IFF_NOARP as u32;
+    pub const ALLMULTI: u32 = libc::IFF_ALLMULTI as u32;
 }
 
 /// IFLA_IPVLAN_MODE and IFLA_IPVLAN_FLAGS of linux/if_link.h.
@@ -284,6 +285,15 @@ impl Nl {
         self.create(RouteNetlinkMessage::NewLink(
             spec.build(spec.index.unwrap_or(0)),
         ))
+    }
+
+    /// As `ip link replace`, without NLM_F_EXCL, for which the core looks where the link is to be before it asks the
+    /// driver. The new link's index is to be `index`; 0 is any.
+    pub fn try_replace_link(&self, index: u32, spec: &LinkSpec) -> Result<Answer> {
+        self.request(
+            RouteNetlinkMessage::NewLink(spec.build(index)),
+            NLM_F_CREATE,
+        )
     }
 
     /// Creates a link that must come into being, without a warning.
