@@ -2,7 +2,7 @@
 //! `CHECK`: whether the link still is as `ADD` left it.
 
 use crate::chain::Part;
-use crate::config::Config;
+use crate::config::{flag_word, mode_word, Config};
 use crate::link::{gateway, routes, table, Link, MAIN};
 use anyhow::{bail, Result};
 use futures_util::TryStreamExt;
@@ -34,9 +34,9 @@ pub async fn check(
             route,
             link: part.alone.then_some(link.index),
             gateway: if part.alone {
-                gateway(route, &part.result)
+                Some(gateway(route, &part.result))
             } else {
-                route.gw
+                route.gw.map(Some)
             },
         };
         let all: Vec<_> = routes(handle, route.dst.addr().is_ipv4())
@@ -61,18 +61,18 @@ fn settings(link: &Link, config: &Config) -> Result<()> {
     }
     if link.mode != Some(config.mode) {
         bail!(
-            "{} has mode {:?}, not {:?}",
+            "{} has mode {}, not {}",
             link.name,
-            link.mode,
-            config.mode
+            mode_word(link.mode),
+            mode_word(Some(config.mode))
         );
     }
     if config.flag.is_some() && link.flag != config.flag {
         bail!(
-            "{} has flag {:?}, not {:?}",
+            "{} has flag {}, not {}",
             link.name,
-            link.flag,
-            config.flag
+            flag_word(link.flag),
+            flag_word(config.flag)
         );
     }
     if config.mtu.is_some_and(|mtu| mtu != link.mtu) {
@@ -81,11 +81,14 @@ fn settings(link: &Link, config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// A route that must be there: through the link, unless other links of the container may have it.
+/// A route that must be there: through the link, and through the gateway or none, unless other links of the container may
+/// have it. What else leads to the same place is not asked for: later plugins of the chain, or a router's advertisements,
+/// may have added it. (The reference plugin looks at destination and gateway of any link's, but of a default route's not at
+/// the gateway.)
 struct Wanted<'a> {
     route: &'a Route,
     link: Option<u32>,
-    gateway: Option<IpAddr>,
+    gateway: Option<Option<IpAddr>>,
 }
 
 impl Wanted<'_> {
@@ -100,9 +103,14 @@ impl Wanted<'_> {
             && to.map_or(dst.prefix_len() == 0, |to| *to == dst.network().into())
             && table(seen) == self.route.table.unwrap_or(MAIN)
             && self.link.is_none_or(|link| has(RouteAttribute::Oif(link)))
-            && self
-                .gateway
-                .is_none_or(|ip| has(RouteAttribute::Gateway(ip.into())))
+            && match self.gateway {
+                None => true,
+                Some(Some(ip)) => has(RouteAttribute::Gateway(ip.into())),
+                Some(None) => !seen
+                    .attributes
+                    .iter()
+                    .any(|a| matches!(a, RouteAttribute::Gateway(_) | RouteAttribute::Via(_))),
+            }
     }
 }
 
@@ -138,15 +146,23 @@ mod tests {
         ] {
             settings(&link(), &config(keys)).unwrap();
         }
-        for (keys, word) in [
-            (r#","mode":"l3""#, "mode"),
-            (r#","flag":"private""#, "flag"),
+        for (keys, words) in [
+            (r#","mode":"l3""#, "mode l2, not l3"),
+            (r#","flag":"private""#, "flag bridge, not private"),
             (r#","mtu":1400"#, "MTU"),
             (r#","kind":"ipvlan""#, "kind"),
         ] {
             let error = settings(&link(), &config(keys)).unwrap_err().to_string();
-            assert!(error.contains(word), "{keys}: {error}");
+            assert!(error.contains(words), "{keys}: {error}");
         }
+        // As a kind without modes is shown.
+        let bare = Link {
+            mode: None,
+            flag: None,
+            ..link()
+        };
+        let error = settings(&bare, &config(r#","mode":"l3s""#)).unwrap_err();
+        assert!(error.to_string().contains("mode none, not l3s"), "{error}");
     }
 
     #[test]
@@ -165,13 +181,24 @@ mod tests {
         let wanted = Wanted {
             route: &route,
             link: Some(7),
-            gateway: Some([192, 0, 2, 1].into()),
+            gateway: Some(Some([192, 0, 2, 1].into())),
         };
         assert!(wanted.is(&seen("203.0.113.0", "192.0.2.1", 7, MAIN)));
         assert!(!wanted.is(&seen("203.0.112.0", "192.0.2.1", 7, MAIN)));
         assert!(!wanted.is(&seen("203.0.113.0", "192.0.2.2", 7, MAIN)));
         assert!(!wanted.is(&seen("203.0.113.0", "192.0.2.1", 8, MAIN)));
         assert!(!wanted.is(&seen("203.0.113.0", "192.0.2.1", 7, 1000)));
+        // Asked for without a gateway: one that has one now leads elsewhere.
+        let on_link = Wanted {
+            gateway: Some(None),
+            ..wanted
+        };
+        assert!(!on_link.is(&seen("203.0.113.0", "192.0.2.1", 7, MAIN)));
+        let mut bare = seen("203.0.113.0", "192.0.2.1", 7, MAIN);
+        bare.attributes
+            .retain(|a| !matches!(a, RouteAttribute::Gateway(_)));
+        assert!(on_link.is(&bare));
+        assert!(!wanted.is(&bare));
         let of_the_chain = Wanted {
             link: None,
             gateway: None,

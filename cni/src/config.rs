@@ -5,6 +5,7 @@ use rscni_plugin::error::Error;
 use rscni_plugin::types::NetConf;
 use rtnetlink::packet_route::link::{IpVlanFlags, IpVlanMode};
 use serde::Deserialize;
+use std::fmt::Debug;
 
 /// What the configuration says of the link, checked.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +39,38 @@ struct Raw {
     kind: String,
 }
 
+/// The modes, and the flags, as they are written.
+const MODES: [(&str, IpVlanMode); 3] = [
+    ("l2", IpVlanMode::L2),
+    ("l3", IpVlanMode::L3),
+    ("l3s", IpVlanMode::L3S),
+];
+const FLAGS: [(&str, IpVlanFlags); 3] = [
+    ("bridge", IpVlanFlags::empty()),
+    ("private", IpVlanFlags::Private),
+    ("vepa", IpVlanFlags::Vepa),
+];
+
+fn read<T: Copy>(names: &[(&str, T)], word: &str) -> Option<T> {
+    names.iter().find(|(n, _)| *n == word).map(|(_, is)| *is)
+}
+
+fn written<T: PartialEq + Debug>(names: &[(&str, T)], is: Option<T>) -> String {
+    let Some(is) = is else { return "none".into() };
+    let name = names.iter().find(|(_, other)| *other == is);
+    name.map_or_else(|| format!("{is:?}"), |(name, _)| (*name).into())
+}
+
+/// The mode in a user's word, or "none" of a link that has no modes.
+pub fn mode_word(mode: Option<IpVlanMode>) -> String {
+    written(&MODES, mode)
+}
+
+/// The same of the flag.
+pub fn flag_word(flag: Option<IpVlanFlags>) -> String {
+    written(&FLAGS, flag)
+}
+
 impl Config {
     /// Reads them from a network's configuration.
     pub fn new(conf: &NetConf) -> Result<Config, Error> {
@@ -46,25 +79,17 @@ impl Config {
             .and_then(serde_json::from_value)
             .map_err(|e| bad(format!("a key of ipvlan-rs has the wrong type: {e}")))?;
         let mode = match raw.mode.as_str() {
-            "" | "l2" => IpVlanMode::L2,
-            "l3" => IpVlanMode::L3,
-            "l3s" => IpVlanMode::L3S,
-            other => {
-                return Err(bad(format!(
-                    "\"mode\" cannot be {other:?}, only l2, l3 or l3s"
-                )))
-            }
+            "" => IpVlanMode::L2,
+            word => read(&MODES, word)
+                .ok_or_else(|| bad(format!("\"mode\" cannot be {word:?}, only l2, l3 or l3s")))?,
         };
         let flag = match raw.flag.as_str() {
             "" => None,
-            "bridge" => Some(IpVlanFlags::empty()),
-            "private" => Some(IpVlanFlags::Private),
-            "vepa" => Some(IpVlanFlags::Vepa),
-            other => {
-                return Err(bad(format!(
-                    "\"flag\" cannot be {other:?}, only bridge, private or vepa"
-                )))
-            }
+            word => Some(read(&FLAGS, word).ok_or_else(|| {
+                bad(format!(
+                    "\"flag\" cannot be {word:?}, only bridge, private or vepa"
+                ))
+            })?),
         };
         let mtu = match raw.mtu {
             // The reference plugin takes zero for the master's.
@@ -177,5 +202,23 @@ mod tests {
             let error = parse(keys).unwrap_err().to_string();
             assert!(error.contains(word), "{keys}: {error}");
         }
+    }
+
+    #[test]
+    fn a_word_is_written_as_it_is_read() {
+        for word in ["l2", "l3", "l3s"] {
+            let mode = parse(&format!(r#","mode":"{word}""#)).unwrap().mode;
+            assert_eq!(mode_word(Some(mode)), word);
+        }
+        for word in ["bridge", "private", "vepa"] {
+            let flag = parse(&format!(r#","flag":"{word}""#)).unwrap().flag;
+            assert_eq!(flag_word(flag), word);
+        }
+        assert_eq!(
+            (mode_word(None), flag_word(None)),
+            ("none".into(), "none".into())
+        );
+        // What a later kernel may have.
+        assert!(mode_word(Some(IpVlanMode::Other(9))).contains('9'));
     }
 }
