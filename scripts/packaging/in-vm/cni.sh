@@ -156,6 +156,7 @@ six() {
 	not grep tentative <(ip -n p1 -6 addr show dev eth0 scope global)
 	ip netns exec p1 ping -6 -c 2 -W 5 2001:db8:7::fe
 	cni CHECK p1 "$(after_add "$conf")"
+	[[ -n $(find /run/cni -name '2001*') ]]
 	cni DEL p1 "$conf"
 	[[ -z $(find /run/cni -name '2001*') ]]
 	ip netns del p1
@@ -232,6 +233,25 @@ changed() {
 	unwire
 }
 
+# on_link: a route that has no gateway gets one, which CHECK notices; another route is no business of its.
+on_link() {
+	local conf with
+	conf=$(network ipvlan-rs l2 '| .ipam = {type: "static", addresses: [{address: "192.0.2.10/24"}], routes: [{dst: "203.0.113.0/24"}]}')
+	wire
+	ip netns add p1
+	cni ADD p1 "$conf" >"$WORK/p1.json"
+	with=$(after_add "$conf")
+	cni CHECK p1 "$with"
+	ip -n p1 route add default via 192.0.2.254 dev eth0
+	ip -n p1 route add 203.0.113.0/24 via 192.0.2.254 dev eth0 metric 7
+	cni CHECK p1 "$with"
+	ip -n p1 route del 203.0.113.0/24 dev eth0 metric 0
+	not cni CHECK p1 "$with"
+	cni DEL p1 "$conf"
+	ip netns del p1
+	unwire
+}
+
 # chained: after another plugin, whose part of the result stays as it was.
 chained() {
 	local conf before
@@ -284,6 +304,30 @@ newest() {
 	unwire
 }
 
+# status CONFIGURATION: what is printed if it fails.
+status() { CNI_COMMAND=STATUS CNI_PATH=$CNI "$CNI/ipvlan-rs" <<<"$1"; }
+
+# no_driver: with the drop-in's configuration modprobe has a command for the kind ipvlan, whatever is there to load.
+no_driver() {
+	local conf out
+	conf='{"cniVersion":"1.1.0","name":"n","type":"ipvlan-rs","master":"v0","kind":"ipvlan"}'
+	dropin
+	no_module
+	wire
+	status "$conf"
+	hide ipvlan_rs
+	# In-tree ipvlan serves.
+	status "$conf"
+	hide ipvlan
+	# What depmod wrote still names them.
+	for _ in stale fresh; do
+		if out=$(status "$conf"); then echo "STATUS without a module" && return 1; fi
+		jq -e '.code == 50 and (.msg + .details | contains("ipvlan-rs-dkms") and contains("ipvlan-rs-kdir check"))' <<<"$out"
+		depmod
+	done
+	unwire
+}
+
 cni_rows() {
 	row "CNI ipvlan-rs" containernetworking-plugins "l2, host-local: ADD x2, traffic, CHECK, DEL x2" cycle "$(network ipvlan-rs l2)"
 	row "CNI ipvlan-rs" containernetworking-plugins "private keeps containers apart" private_apart
@@ -296,6 +340,7 @@ cni_rows() {
 	row "CNI ipvlan-rs" containernetworking-plugins "vepa, an MTU, the default route's card" keys
 	row "CNI ipvlan-rs" containernetworking-plugins "linkInContainer" inside
 	row "CNI ipvlan-rs" containernetworking-plugins "CHECK notices what changed" changed
+	row "CNI ipvlan-rs" containernetworking-plugins "CHECK: a gateway where there was none, routes of others" on_link
 	row "CNI ipvlan-rs" containernetworking-plugins "after another plugin of a chain" chained
 	row "CNI ipvlan-rs" ipvlan-rs-tools "VERSION, STATUS, GC of 1.1" newest
 }

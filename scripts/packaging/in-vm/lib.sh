@@ -95,6 +95,22 @@ slaves() {
 	ip netns del c2
 }
 
+# hide MODULE: its file, until the row ends. What depmod wrote still names it.
+declare -A hidden
+hide() {
+	local file
+	file=$(modinfo -n "$1")
+	hidden[$file]=$WORK/hidden.${#hidden[@]}
+	trap unhide EXIT
+	mv "$file" "${hidden[$file]}"
+}
+
+unhide() {
+	local file
+	for file in "${!hidden[@]}"; do mv "${hidden[$file]}" "$file"; done
+	depmod
+}
+
 # no_module: neither driver is loaded.
 no_module() {
 	modprobe -r ipvlan_rs
