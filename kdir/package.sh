@@ -48,7 +48,8 @@ package() {
 
 # build_package RECIPE NAME FILE: the packages of the recipe, in WORK, of what FILE is.
 build_package() {
-	local tree=$WORK/$2 file rustc
+	local tree=$WORK/$2 file rustc maintainer
+	maintainer=$(maintainer | sed 's/[&|\\]/\\&/g')
 	rm -rf -- "$tree"
 	mkdir -p "$tree/debian/source"
 	cp -r "$3" "$tree/"
@@ -57,7 +58,7 @@ build_package() {
 		# The number is the kernel's own: the metadata is good for that build alone, and for the
 		# compiler that read the same text of itself. The date is the kernel's too.
 		sed -e "s|@ABI@|$KERNEL|g" -e "s|@VERSION@|$version|g" -e "s|@KBUILD@|$kbuild|g" \
-			-e "s|@ARCH@|$(dpkg --print-architecture)|g" -e "s|@RUSTC@|$rustc|g" \
+			-e "s|@ARCH@|$(dpkg --print-architecture)|g" -e "s|@RUSTC@|$rustc|g" -e "s|@MAINTAINER@|$maintainer|g" \
 			-e "s|@RUSTC_NEXT@|${rustc%.*}.$((${rustc##*.} + 1))~|g" \
 			-e "s|@DATE@|$(kernel_date)|g" "$file" >"$tree/debian/$(basename "$file" .in)"
 	done
@@ -65,6 +66,16 @@ build_package() {
 	chmod 755 "$tree/debian/rules"
 	# -d: the headers may be unpacked somewhere instead of installed; build has checked the tools.
 	(cd "$tree" && dpkg-buildpackage -b -us -uc -d) || die "dpkg-buildpackage failed (above) in $tree"
+}
+
+# maintainer: whoever makes packages is told to Debian's tools by these; without them it is the
+# project's placeholder, of the domain that is for examples.
+maintainer() {
+	if [[ -n ${DEBFULLNAME:-} && -n ${DEBEMAIL:-} ]]; then
+		printf '%s <%s>\n' "$DEBFULLNAME" "$DEBEMAIL"
+	else
+		echo 'The ipvlan_rs developers <ipvlan-rs@lists.example.org>'
+	fi
 }
 
 # kernel_date: the day of Debian's kernel, which its version text ends in; else today.
