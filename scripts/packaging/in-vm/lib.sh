@@ -96,7 +96,7 @@ slaves() {
 }
 
 # hide MODULE: its file, until the row ends. What depmod wrote still names it.
-declare -A hidden
+declare -A hidden=()
 hide() {
 	local file
 	file=$(modinfo -n "$1")
