@@ -69,9 +69,10 @@ pub fn remember_of_init(step: &str) {
     *all.entry(step.into()).or_default() += 1;
 }
 
-/// How often each of the module's steps has failed in all cases until now.
-pub fn failed_until_now() -> BTreeMap<String, u64> {
-    FAILED.lock().expect("nobody panics with it").clone()
+/// How often each of the module's steps has failed in all cases until now: all that it has, failed or not.
+pub fn failed_until_now() -> Result<BTreeMap<String, u64>> {
+    remember(&failed_in()?)?;
+    Ok(FAILED.lock().expect("nobody panics with it").clone())
 }
 
 static INJECTING: AtomicBool = AtomicBool::new(false);

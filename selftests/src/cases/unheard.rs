@@ -225,15 +225,14 @@ async fn listening(cx: Cx) -> Result<()> {
 
 /// The last of the cases that make steps fail: of all that steps.c knows, each has failed in one of them.
 async fn each_step(_cx: Cx) -> Result<()> {
-    let failed = fault::failed_until_now();
-    ensure!(
-        !failed.is_empty(),
-        "no step has failed: this wants all cases of faults. and failures. before it"
-    );
+    let failed = fault::failed_until_now()?;
     let list: Vec<_> = failed.iter().map(|(s, n)| format!("{s} {n}")).collect();
     println!("# of the module's steps failed: {}", list.join(", "));
     let never: Vec<_> = failed.iter().filter(|(_, n)| **n == 0).collect();
-    ensure!(never.is_empty(), "never failed: {never:?}");
+    ensure!(
+        never.is_empty(),
+        "never failed, in what should be all cases of faults. and failures.: {never:?}"
+    );
     evidence::row(
         "fault injection: functions of the kernel that were made to fail",
         &format!("{}", failed.len()),
