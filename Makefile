@@ -60,7 +60,7 @@ mutants: ## apply each wrong patch and see it caught (MUTANTS=… filters by nam
 dkms: ## the module's source as DKMS wants it, in dist/
 	@scripts/dkms-tree
 
-packages: ## Debian packages of all this, and the Rust metadata of the kernel, in dist/ (KERNELS=…)
+packages: ## Debian packages of all this, and the Rust metadata of KERNELS=…, in dist/
 	@scripts/packaging/build --lintian $(KERNELS)
 
 check-packages: ## the packages in a machine with Debian 13: install, upgrade, containers, purge
