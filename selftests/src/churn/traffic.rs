@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The packets that pass while everything changes.
 
-use super::worker::{pool, Space, POOL};
+use super::worker::{mac, pool, Space, MACS, POOL};
 use crate::frames;
 use crate::lan::Lan;
 use crate::packet;
@@ -15,6 +15,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const PORT: u16 = 4000;
+/// What a datagram from the wire begins with, and one from a slave's namespace, whose number follows.
+const WIRE: u8 = 1;
+const SLAVE: u8 = 2;
 /// Frames that are sent without a rest.
 const BURST: usize = 10;
 
@@ -31,8 +34,39 @@ pub struct Passed {
     pub from_wire: AtomicU64,
     /// Datagrams that slaves' namespaces sent.
     pub from_slaves: AtomicU64,
-    /// Datagrams that sockets there got.
-    pub by_slaves: AtomicU64,
+    /// Datagrams of theirs that a socket on the wire got.
+    pub at_wire: AtomicU64,
+    /// Datagrams of the wire that sockets in slaves' namespaces got.
+    pub at_slaves: AtomicU64,
+    /// Datagrams of other slaves' namespaces that sockets there got.
+    pub at_siblings: AtomicU64,
+}
+
+fn count(what: &AtomicU64, it_is: bool) {
+    what.fetch_add(u64::from(it_is), Ordering::Relaxed);
+}
+
+impl Passed {
+    /// Sorts what has come to a [`receiver`] in namespace `own` of the slaves', or on the wire. What a namespace sent to
+    /// all comes back to it by its loopback, and does not count.
+    fn receive(&self, receiver: &UdpSocket, own: Option<u8>) {
+        let mut buffer = [0; 256];
+        while let Ok(length) = receiver.recv(&mut buffer) {
+            match (&buffer[..length], own) {
+                ([WIRE, ..], Some(_)) => count(&self.at_slaves, true),
+                ([SLAVE, from, ..], Some(own)) => count(&self.at_siblings, *from != own),
+                ([SLAVE, ..], None) => count(&self.at_wire, true),
+                _ => (),
+            }
+        }
+    }
+}
+
+/// A socket of the calling thread's namespace that gets what is sent to [`PORT`] in either family.
+fn receiver() -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((IpAddr::from([0u16; 8]), PORT))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// Threads that send until the value is dropped.
@@ -61,6 +95,7 @@ impl Traffic {
                     .context("setns")
                     .and_then(|()| packet::raw_socket(index))
                     .expect("a socket on the wire");
+                let receiver = receiver().expect("a socket beside it");
                 for burst in frames.chunks(BURST).cycle() {
                     if stop.load(Ordering::Relaxed) {
                         break;
@@ -71,24 +106,27 @@ impl Traffic {
                         let rc = unsafe {
                             libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0)
                         };
-                        passed
-                            .from_wire
-                            .fetch_add(u64::from(rc > 0), Ordering::Relaxed);
+                        count(&passed.from_wire, rc > 0);
                     }
                     rest(begin);
+                    passed.receive(&receiver, None);
                 }
             }));
         }
         let (stop, passed) = (traffic.stop.clone(), traffic.passed.clone());
         traffic.threads.push(std::thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                for space in &spaces {
+                for (number, space) in (0..).zip(&spaces) {
                     let begin = Instant::now();
                     let file = space.lock().unwrap().as_ref().map(|f| f.try_clone());
                     if let Some(Ok(file)) = file {
                         if setns(&file, CloneFlags::CLONE_NEWNET).is_ok() {
                             drop(file);
-                            let _ = from_slaves(&passed);
+                            let receiver = receiver().expect("a socket of a namespace");
+                            let _ = from_slaves(&passed, number);
+                            // Others have as long to send to it.
+                            rest(begin);
+                            passed.receive(&receiver, Some(number));
                         }
                     }
                     rest(begin);
@@ -108,7 +146,7 @@ impl Drop for Traffic {
     }
 }
 
-/// To addresses of the pool, to all, to a group, and questions for addresses.
+/// To addresses of the pool by each MAC that the master may have, to all, to a group, and questions for addresses.
 fn from_wire(lan: &Lan) -> Vec<Vec<u8>> {
     let mut frames = vec![
         frames::ethernet(lan.wire_mac, frames::BROADCAST, 0x88b5, &[7; 600]),
@@ -121,15 +159,10 @@ fn from_wire(lan: &Lan) -> Vec<Vec<u8>> {
             } else {
                 crate::lan::EXT_V4.into()
             };
-            let ports = (5, PORT);
-            frames.push(frames::udp(
-                lan.wire_mac,
-                lan.mac,
-                from,
-                pool(n, v6),
-                ports,
-                &[1; 100],
-            ));
+            let (to, ports, text) = (pool(n, v6), (5, PORT), [WIRE; 100]);
+            for mac in (0..MACS).map(mac).chain([lan.mac]) {
+                frames.push(frames::udp(lan.wire_mac, mac, from, to, ports, &text));
+            }
         }
         if let IpAddr::V4(target) = pool(n, false) {
             let sender = (lan.wire_mac, crate::lan::EXT_V4);
@@ -148,18 +181,16 @@ fn from_wire(lan: &Lan) -> Vec<Vec<u8>> {
 
 /// From the calling thread's namespace, by its own routes, to siblings, the wire, all and a group. What it would send to
 /// itself, by the loopback, it does not.
-fn from_slaves(passed: &Passed) -> std::io::Result<()> {
+fn from_slaves(passed: &Passed, number: u8) -> std::io::Result<()> {
+    let mut text = [SLAVE; 100];
+    text[1] = number;
     for v6 in [false, true] {
-        let any = |port: u16| -> SocketAddr {
-            if v6 {
-                ([0u16; 8], port).into()
-            } else {
-                ([0u8; 4], port).into()
-            }
+        let any: IpAddr = if v6 {
+            [0u16; 8].into()
+        } else {
+            [0u8; 4].into()
         };
-        let receiver = UdpSocket::bind(any(PORT))?;
-        receiver.set_nonblocking(true)?;
-        let sender = UdpSocket::bind(any(0))?;
+        let sender = UdpSocket::bind((any, 0))?;
         sender.set_nonblocking(true)?;
         let _ = sender.set_broadcast(true);
         let mut to: Vec<SocketAddr> = (0..POOL).map(|n| (pool(n, v6), PORT).into()).collect();
@@ -175,15 +206,8 @@ fn from_slaves(passed: &Passed) -> std::io::Result<()> {
             // Looks the route up; to an address of the namespace's own it leads from that address.
             let routed = sender.connect(to).and_then(|()| sender.local_addr());
             if routed.is_ok_and(|from| from.ip() != to.ip()) {
-                let sent = sender.send(&[2; 100]).is_ok();
-                passed
-                    .from_slaves
-                    .fetch_add(u64::from(sent), Ordering::Relaxed);
+                count(&passed.from_slaves, sender.send(&text).is_ok());
             }
-        }
-        let mut buffer = [0; 256];
-        while receiver.recv(&mut buffer).is_ok() {
-            passed.by_slaves.fetch_add(1, Ordering::Relaxed);
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! One thread of the churn: what it does follows from its seed, and what comes of it from what the others do meanwhile.
 
 use super::Tally;
+use crate::frames::Mac;
 use crate::lan::{Mode, PRIVATE, VEPA};
 use crate::modules;
 use crate::netns::Netns;
@@ -20,6 +21,8 @@ pub const SPACES: usize = 3;
 const SLOTS: usize = 6;
 /// Addresses that all fight for.
 pub const POOL: u8 = 40;
+/// MACs that a master gets, one or the other.
+pub const MACS: u8 = 3;
 
 /// What there is to do, and what it may be refused with when others take away at the same time what it is about; with
 /// anything else it must not.
@@ -87,6 +90,11 @@ pub fn pool(n: u8, v6: bool) -> IpAddr {
         false => [10, 1, 0, 20 + n].into(),
         true => [0xfd01, 0, 0, 0, 0, 0, 0, 0x20 + u16::from(n)].into(),
     }
+}
+
+/// One of the MACs that a master gets.
+pub fn mac(n: u8) -> Mac {
+    [2, 0, 0, 0, 9, n]
 }
 
 impl Worker {
@@ -199,8 +207,7 @@ impl Worker {
                 ns.nl().try_set_mtu(index, rng.random_range(1280..1501))
             }),
             880..910 => self.on_master("MAC of a master", |rng, ns, index| {
-                ns.nl()
-                    .try_set_mac(index, [2, 0, 0, 0, 9, rng.random_range(0..8)])
+                ns.nl().try_set_mac(index, mac(rng.random_range(0..MACS)))
             }),
             910..950 => self.make_master(),
             950..980 => {
