@@ -129,7 +129,9 @@ fn mutants_name_what_exists() -> Result<()> {
         for entry in &mutant.cases {
             let known = match mutant.suite.as_str() {
                 // A walk is no case: it is named by its seed.
-                "guest" | "debug" => meant(entry).is_some() || entry.starts_with("walk:seed-"),
+                "guest" | "debug" | "long" => {
+                    meant(entry).is_some() || entry.starts_with("walk:seed-")
+                }
                 _ => host.contains(&format!("fn {entry}")),
             };
             ensure!(known, "{} names {entry}, which does not exist", mutant.name);
