@@ -15,5 +15,17 @@ evidence() {
 		awk -F' *[|] *' '{ print $1 "\t" $2 "\t" $3 }'
 }
 
+# unproven ROWS: why these, as of `evidence`, prove nothing; nothing if they do.
+unproven() {
+	if [[ -z $1 ]]; then
+		echo "reported no evidence"
+	elif [[ -n $(void <<<"$1") ]]; then
+		echo "an amount of zero"
+	fi
+}
+
+# passed LOG…: how many cases of ipvlan_rs did, in these outputs of the harness.
+passed() { cat -- "$@" | grep -c '^ok [0-9]* ipvlan_rs:[^#]*# [0-9]* ms' || true; }
+
 # void: the rows, on standard input, that prove nothing: no amount, or one that begins with zero.
 void() { awk -F'\t' '$1 == "" || $2 !~ /[1-9]/ || $2 ~ /^0([^0-9.]|$)/ || $3 == ""'; }

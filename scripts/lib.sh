@@ -219,6 +219,14 @@ into_root() {
 		bash "$SCRIPTS/enter" "$ROOT" "${KERNEL:-}" "$TOP" "$CACHE")
 }
 
+# models TARGET [ARGUMENT…]: the models of the table's concurrency, under loom: another configuration
+# of the host's crate than its tests', hence another target directory, of that name in the cache.
+models() {
+	local target=$1
+	shift
+	in_root RUSTFLAGS='--cfg loom' CARGO_TARGET_DIR="$IN_CACHE/$target" cargo test --locked --release --test loom "$@"
+}
+
 # project_version: the one number that all parts and packages have.
 project_version() { sed -n '1s/.*(\(.*\)).*/\1/p' "$TOP/debian/changelog"; }
 

@@ -102,7 +102,7 @@ def read(lines):
                 # A displacement counts from the end of its own four bytes.
                 called = resolve(symbol, sign, offset, 4)
                 if called.startswith("."):
-                    current.lost.add(f"{symbol}{sign or ''}0x{offset or '0'}")
+                    current.lost.add(f"{symbol}{sign}0x{offset}" if offset else symbol)
                 current.calls.add(called)
                 current.pointer = current.pointer or called.startswith("__x86_indirect_thunk")
             elif symbol.startswith(".text") or (text, symbol) not in addresses:

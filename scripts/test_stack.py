@@ -39,7 +39,6 @@ GOOD = ["       0:\tpush   %rbx", "       1:\tsub    $0xf0,%rsp", *CALL, "      
 SMALL = ["       0:\tsub    $0x10,%rsp", "       4:\tret"]
 
 
-
 def by_section(place):
     """A call whose relocation names the section; helper begins at 0x180."""
     return ["       4:\tcall   9 <x+0x9>", f"\t\t\t5: R_X86_64_PLT32\t.text{place}"]

@@ -60,7 +60,8 @@ pub fn tune() {
     let _ = fs::write(KMEMLEAK, "scan=off");
 }
 
-/// Classes of the module's locks: whoever makes a port and takes it down takes them all (proof.rs holds the list against the sources).
+/// Classes of the module's locks: whoever makes a port and takes it down takes them all. A test of proof.rs holds the list
+/// against the sources.
 pub const LOCKS: [&str; 4] = [
     "Family::reserve",
     "Listeners::counts",

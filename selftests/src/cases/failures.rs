@@ -205,21 +205,28 @@ async fn taken_names(cx: Cx) -> Result<()> {
         let lan = Lan::new(cx, mode)?;
         let to = cx.netns()?;
         let nl = to.nl();
-        granted(nl.try_replace_link(INDEX, &LinkSpec::new("dummy", "n0"))?)?;
-        let named = |name| LinkSpec {
-            ns: Some(to.fd()),
-            ..lan.spec(name)
+        nl.add_link(&LinkSpec {
+            index: Some(INDEX),
+            ..LinkSpec::new("dummy", "n0")
+        })?;
+        let add = |index, name| {
+            lan.host.nl().try_replace_link(&LinkSpec {
+                index,
+                ns: Some(to.fd()),
+                ..lan.spec(name)
+            })
         };
-        let add = |index, name| lan.host.nl().try_replace_link(index, &named(name));
         for _ in 0..3 {
-            for (index, name, errno) in [(0, "n0", libc::EEXIST), (INDEX, "n1", libc::EBUSY)] {
+            for (index, name, errno) in
+                [(None, "n0", libc::EEXIST), (Some(INDEX), "n1", libc::EBUSY)]
+            {
                 let refusal = add(index, name)?.err().context("granted")?;
                 ensure!(refusal.errno == errno, "{name}: {refusal}");
                 free(&lan)?;
             }
         }
         nl.del_link(INDEX)?;
-        granted(add(INDEX, "n0")?).context("both are free again")?;
+        granted(add(Some(INDEX), "n0")?).context("both are free again")?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use anyhow::{ensure, Result};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_xorshift::XorShiftRng;
+use std::fmt::Display;
 use std::fs::File;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -27,7 +28,7 @@ pub const MACS: u8 = 3;
 /// What there is to do, and what it may be refused with when others take away at the same time what it is about; with
 /// anything else it must not.
 pub const OPERATIONS: [(&str, &[i32]); 15] = [
-    // The master moves or goes; the name is taken; another's address on the master is tried at once; the module is out.
+    // The master moves or goes; the name is taken; the master is another's; the module is out.
     (
         "create",
         &[libc::ENODEV, libc::EEXIST, libc::EBUSY, libc::EOPNOTSUPP],
@@ -136,15 +137,18 @@ impl Worker {
     fn note(&mut self, op: &'static str, answer: Answer) -> Result<()> {
         match answer {
             Ok(_) => *self.tally.done.entry(op).or_default() += 1,
-            Err(refusal) => {
-                let known = OPERATIONS.iter().find(|(known, _)| *known == op);
-                ensure!(
-                    known.is_some_and(|(_, errnos)| errnos.contains(&refusal.errno)),
-                    "{op} was refused: {refusal}"
-                );
-                *self.tally.refused.entry((op, refusal.errno)).or_default() += 1;
-            }
+            Err(refusal) => self.refused(op, refusal.errno, &refusal)?,
         }
+        Ok(())
+    }
+
+    fn refused(&mut self, op: &'static str, errno: i32, why: &dyn Display) -> Result<()> {
+        let known = OPERATIONS.iter().find(|(known, _)| *known == op);
+        ensure!(
+            known.is_some_and(|(_, errnos)| errnos.contains(&errno)),
+            "{op} was refused: {why}"
+        );
+        *self.tally.refused.entry((op, errno)).or_default() += 1;
         Ok(())
     }
 
@@ -163,10 +167,7 @@ impl Worker {
             220..320 => self.on_slave(space, slot, "delete", |_, ns, index| {
                 ns.nl().try_del_link(index)
             }),
-            320..520 => self.on_slave(space, slot, "add an address", |rng, ns, index| {
-                let (ip, prefix) = some_address(rng);
-                ns.nl().try_add_addr(&AddrSpec::new(index, ip, prefix))
-            }),
+            320..520 => self.on_slave(space, slot, "add an address", add_address),
             520..600 => self.delete_address(space, slot),
             600..700 => self.on_slave(space, slot, "up or down", |rng, ns, index| {
                 let up = rng.random_range(0..4) > 0;
@@ -258,8 +259,7 @@ impl Worker {
             return self.create(space, slot);
         };
         let Some(a) = ns.nl().addrs(index)?.choose(&mut self.rng).cloned() else {
-            let (ip, prefix) = some_address(&mut self.rng);
-            let answer = ns.nl().try_add_addr(&AddrSpec::new(index, ip, prefix))?;
+            let answer = add_address(&mut self.rng, &ns, index)?;
             return self.note("add an address", answer);
         };
         let answer = ns
@@ -355,20 +355,15 @@ impl Worker {
             Ok(()) => {
                 *count += 1;
                 self.done("unload and load");
+                Ok(())
             }
-            // Of the reasons for which modules stay, use is the one that others bring about.
             Err(e) => {
                 let errno = e
                     .downcast_ref::<std::io::Error>()
                     .and_then(std::io::Error::raw_os_error);
-                ensure!(errno == Some(libc::EAGAIN), "unloading: {e:#}");
-                let refusals = &mut self.tally.refused;
-                *refusals
-                    .entry(("unload and load", libc::EAGAIN))
-                    .or_default() += 1;
+                self.refused("unload and load", errno.unwrap_or(0), &e)
             }
         }
-        Ok(())
     }
 }
 
@@ -376,10 +371,10 @@ fn some_mode(rng: &mut XorShiftRng) -> Mode {
     *[Mode::L2, Mode::L3, Mode::L3s].choose(rng).expect("three")
 }
 
-fn some_address(rng: &mut XorShiftRng) -> (IpAddr, u8) {
+/// One of the pool's.
+fn add_address(rng: &mut XorShiftRng, ns: &Netns, index: u32) -> Result<Answer> {
     let v6 = rng.random();
-    (
-        pool(rng.random_range(0..POOL), v6),
-        if v6 { 64 } else { 24 },
-    )
+    let ip = pool(rng.random_range(0..POOL), v6);
+    let prefix = if v6 { 64 } else { 24 };
+    ns.nl().try_add_addr(&AddrSpec::new(index, ip, prefix))
 }

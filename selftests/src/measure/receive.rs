@@ -52,21 +52,12 @@ pub fn growth(b: &mut Bench<'_>) -> Result<()> {
 
     let mut nets = Vec::new();
     for peer in [Peer::Dummy, Peer::Macvlan, Peer::Ipvlan, Peer::IpvlanRs] {
-        let mut net = Net::new(peer, L2, false)?;
         // A macvlan is found by its MAC: one of them shows all.
         let slaves = match peer {
             Peer::Macvlan => 1,
             _ => many,
         };
-        for _ in 0..slaves {
-            net.grow()?;
-        }
-        net.cut()?;
-        if peer == Peer::Dummy {
-            // The bare master's packets end at its own ingress.
-            cut(&net.host, &net.master)?;
-        }
-        nets.push(net);
+        nets.push(receiving(peer, slaves)?);
     }
     // What misses goes on to the master's stack, which has no use for another's frame: so does it on this one.
     let other = Net::new(Peer::Bare, L2, false)?;
@@ -103,21 +94,26 @@ pub fn growth(b: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
+/// A network of so many slaves, in which what is received ends before the stack.
+fn receiving(peer: Peer, slaves: usize) -> Result<Net> {
+    let mut net = Net::new(peer, L2, false)?;
+    for _ in 0..slaves {
+        net.grow()?;
+    }
+    net.cut()?;
+    if peer == Peer::Dummy {
+        // The bare master's packets end at its own ingress.
+        cut(&net.host, &net.master)?;
+    }
+    Ok(net)
+}
+
 /// The same addresses on so few slaves that what there is of each stays in the cache: what is left is the table's.
 pub fn few_slaves(b: &mut Bench<'_>) -> Result<()> {
     if b.emulated() || !b.wants(FEW) {
         return Ok(());
     }
-    let mut nets = Vec::new();
-    for (peer, slaves) in [(Peer::Dummy, 0), (Peer::IpvlanRs, 10)] {
-        let mut net = Net::new(peer, L2, false)?;
-        for _ in 0..slaves {
-            net.grow()?;
-        }
-        net.cut()?;
-        nets.push(net);
-    }
-    cut(&nets[0].host, &nets[0].master)?;
+    let nets = [receiving(Peer::Dummy, 0)?, receiving(Peer::IpvlanRs, 10)?];
     let mut have = 0;
     for step in [1, if b.full() { 100_000 } else { 4096 }] {
         for n in have..step {

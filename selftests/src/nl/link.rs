@@ -90,6 +90,11 @@ impl LinkSpec {
         (!attributes.is_empty()).then(|| InfoData::Other(emit(&attributes)))
     }
 
+    /// For a link that is to be.
+    fn build_new(&self) -> LinkMessage {
+        self.build(self.index.unwrap_or(0))
+    }
+
     fn build(&self, index: u32) -> LinkMessage {
         let mut b =
             LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Other(self.kind.into()))
@@ -282,18 +287,13 @@ impl Link {
 impl Nl {
     /// RTM_NEWLINK with NLM_F_CREATE | NLM_F_EXCL; the answer is the caller's to judge.
     pub fn try_add_link(&self, spec: &LinkSpec) -> Result<Answer> {
-        self.create(RouteNetlinkMessage::NewLink(
-            spec.build(spec.index.unwrap_or(0)),
-        ))
+        self.create(RouteNetlinkMessage::NewLink(spec.build_new()))
     }
 
     /// As `ip link replace`, without NLM_F_EXCL, for which the core looks where the link is to be before it asks the
-    /// driver. The new link's index is to be `index`; 0 is any.
-    pub fn try_replace_link(&self, index: u32, spec: &LinkSpec) -> Result<Answer> {
-        self.request(
-            RouteNetlinkMessage::NewLink(spec.build(index)),
-            NLM_F_CREATE,
-        )
+    /// driver.
+    pub fn try_replace_link(&self, spec: &LinkSpec) -> Result<Answer> {
+        self.request(RouteNetlinkMessage::NewLink(spec.build_new()), NLM_F_CREATE)
     }
 
     /// Creates a link that must come into being, without a warning.
