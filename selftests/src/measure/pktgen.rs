@@ -46,14 +46,14 @@ pub struct Pktgen {
 }
 
 const DIR: &str = "/proc/thread-self/net/pktgen";
+const THREAD: &str = "kpktgend_0";
 
 impl Pktgen {
-    fn commands(&self, count: u64) -> Vec<String> {
+    fn commands(&self) -> Vec<String> {
         let m = self.mac;
         let mut c = vec![
             // An extra reference would make every skb_share_check() clone the packet.
             "flag !SHARED".into(),
-            format!("count {count}"),
             "delay 0".into(),
             format!("pkt_size {}", self.size),
             format!(
@@ -103,19 +103,49 @@ impl Pktgen {
         c
     }
 
+    /// Readies the generator's one device. pktgen sleeps an eighth of a second whenever something is to be removed or
+    /// started, so that whoever sends again had better keep this.
+    pub fn arm(&self) -> Result<Armed<'_>> {
+        let (device, commands) = (self.device.as_str(), self.commands());
+        self.ns.enter(|| {
+            // `start` would set off all that there are.
+            for entry in fs::read_dir(DIR)? {
+                let name = entry?.file_name();
+                ensure!(
+                    name == "pgctrl" || name.to_string_lossy().starts_with("kpktgend_"),
+                    "pktgen has {name:?} already"
+                );
+            }
+            put(THREAD, &format!("add_device {device}"))
+        })?;
+        // From here on it is to be removed, whatever happens.
+        let armed = Armed(self);
+        self.ns
+            .enter(|| commands.iter().try_for_each(|c| put(device, c)))?;
+        Ok(armed)
+    }
+
+    /// Once: see `Armed::fire`.
+    pub fn fire(&self, count: u64, meter: &mut Meter) -> Result<f64> {
+        self.arm()?.fire(count, meter)
+    }
+}
+
+fn put(file: &str, line: &str) -> Result<()> {
+    fs::write(format!("{DIR}/{file}"), line).with_context(|| format!("pktgen {file}: {line}"))
+}
+
+/// A generator that is ready.
+pub struct Armed<'a>(&'a Pktgen);
+
+impl Armed<'_> {
     /// Sends `count` packets; the nanoseconds that each took, building it included. Where a host meters, of its processor's
     /// time: other processes are none of ours.
     pub fn fire(&self, count: u64, meter: &mut Meter) -> Result<f64> {
-        let (device, commands) = (self.device.as_str(), self.commands(count));
-        let (text, work) = self.ns.enter(|| {
-            let put = |file: &str, line: &str| {
-                fs::write(format!("{DIR}/{file}"), line)
-                    .with_context(|| format!("pktgen {file}: {line}"))
-            };
-            put("kpktgend_0", &format!("add_device {device}"))?;
-            for line in &commands {
-                put(device, line)?;
-            }
+        let device = self.0.device.as_str();
+        let (text, work) = self.0.ns.enter(|| {
+            // It takes the place of an earlier shot's result too.
+            put(device, &format!("count {count}"))?;
             let work = meter.of(false, Duration::ZERO, || put("pgctrl", "start"))?;
             // On a busy machine the thread may begin after the command has ended.
             let mut text = String::new();
@@ -126,25 +156,33 @@ impl Pktgen {
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
-            put("kpktgend_0", "rem_device_all")?;
-            // The thread does so when it looks next: not after the next one was added.
-            while fs::exists(format!("{DIR}/{device}"))? {
-                std::thread::sleep(Duration::from_millis(5));
-            }
             Ok((text, work))
         })?;
-        let (busy, sent) = result(&text)
-            .with_context(|| format!("pktgen on {}: no result in\n{text}", self.device))?;
-        ensure!(
-            sent == count,
-            "pktgen on {} sent {sent} of {count}",
-            self.device
-        );
+        let (busy, sent) =
+            result(&text).with_context(|| format!("pktgen on {device}: no result in\n{text}"))?;
+        ensure!(sent == count, "pktgen on {device} sent {sent} of {count}");
         let cost = match meter {
             Meter::Host(..) => work,
             Meter::Tasks => busy as f64 * 1000.0,
         };
         Ok(cost / count as f64)
+    }
+}
+
+impl Drop for Armed<'_> {
+    fn drop(&mut self) {
+        let device = self.0.device.as_str();
+        let removed = self.0.ns.enter(|| {
+            put(THREAD, "rem_device_all")?;
+            // The thread does so when it looks next: not after the next one was added.
+            while fs::exists(format!("{DIR}/{device}"))? {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Ok(())
+        });
+        if let Err(e) = removed {
+            println!("bench-failed | pktgen | {e:#}");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! Packets for one receiver: to the outside, and from slave to slave.
 
 use super::net::{counted, inside, outside, Net, Pair, Peer, L2, L3, L3S};
-use super::pktgen::{Order, Pktgen, Way};
+use super::pktgen::{Armed, Order, Pktgen, Way};
 use super::stream::bulk;
 use super::work::Meter;
 use super::Bench;
@@ -76,9 +76,9 @@ pub struct Shot {
 }
 
 impl Shot {
-    pub fn fire(&self, count: u64, meter: &mut Meter) -> Result<f64> {
+    fn fire(&self, gun: &Armed<'_>, count: u64, meter: &mut Meter) -> Result<f64> {
         let before = self.witness.as_ref().map(Witness::count).transpose()?;
-        let cost = self.gun.fire(count, meter).context(self.peer.name())?;
+        let cost = gun.fire(count, meter).context(self.peer.name())?;
         if let (Some(witness), Some(before)) = (&self.witness, before) {
             witness.check(before, count).context(self.peer.name())?;
         }
@@ -86,15 +86,18 @@ impl Shot {
     }
 }
 
-/// Fires all of them in each round, one after the other.
+/// Fires all of them in each round, one after the other. Each has a namespace of its own to fire in.
 pub fn volley(b: &mut Bench<'_>, row: &str, x: u64, shots: &[Shot]) -> Result<()> {
+    let mut guns = Vec::new();
     for shot in shots {
-        shot.fire(WARM, &mut b.meter)?;
+        let gun = shot.gun.arm().context(shot.peer.name())?;
+        shot.fire(&gun, WARM, &mut b.meter)?;
+        guns.push(gun);
     }
     let mut costs = vec![Vec::new(); shots.len()];
     for _ in 0..b.rounds {
-        for (shot, costs) in shots.iter().zip(&mut costs) {
-            costs.push(shot.fire(b.packets, &mut b.meter)?);
+        for ((shot, gun), costs) in shots.iter().zip(&guns).zip(&mut costs) {
+            costs.push(shot.fire(gun, b.packets, &mut b.meter)?);
         }
     }
     for (shot, costs) in shots.iter().zip(&costs) {
