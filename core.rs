@@ -61,10 +61,11 @@ impl RxHandler for Port {
         let facts = Received {
             skb: &mut rx.skb,
             port: self,
-            cx,
+            rcu: &cx.rcu,
         };
-        match verdict::receiver_at_once(self.packed(), &facts) {
-            Some(slave) => deliver(slave, rx, cx),
+        match verdict::receive_at_once(self.packed(), &facts) {
+            Some(Verdict::Deliver(slave)) => deliver(slave, rx, cx),
+            Some(_) => rx.pass(),
             None => receive_any(self, rx, cx),
         }
     }
@@ -83,7 +84,7 @@ fn receive_any<'a>(port: &'a Port, mut rx: RxSkb<'a>, cx: &'a Softirq) -> RxResu
     let mut facts = Received {
         skb: &mut rx.skb,
         port,
-        cx,
+        rcu: &cx.rcu,
     };
     match verdict::receive(port.settings(), &mut facts) {
         Verdict::Deliver(slave) => deliver(slave, rx, cx),
@@ -111,7 +112,7 @@ pub(crate) fn transmit(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softir
             skb: &mut skb,
             ethernet,
             port,
-            cx,
+            rcu: &cx.rcu,
         };
         verdict::is_for_the_wire(port.packed(), &facts)
     });
@@ -146,7 +147,7 @@ fn send(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit {
         skb: &mut skb,
         ethernet,
         port,
-        cx,
+        rcu: &cx.rcu,
     };
     match verdict::transmit_at_once(port.packed(), &facts) {
         Some(Verdict::Deliver(sibling)) => hand_over(sibling, skb, cx),
@@ -209,7 +210,7 @@ fn send_any(slave: &Slave, mut skb: Skb, dev: &NetDevice, cx: &Softirq) -> Xmit 
         skb: &mut skb,
         ethernet,
         port,
-        cx,
+        rcu: &cx.rcu,
     };
     match verdict::transmit(port.settings(), &mut facts) {
         Verdict::Transmit => skb.queue_xmit(port.master(), cx),

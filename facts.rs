@@ -2,7 +2,7 @@
 
 //! What there is to know about a frame: what [`logic`](crate::logic) asks before it decides.
 //!
-//! Softirq context, or process context with bottom halves off; no panics.
+//! Any context that reads under RCU; no panics.
 
 #![forbid(unsafe_code)]
 #![deny(
@@ -30,10 +30,10 @@ use crate::{
     net::{
         packet::Ethernet,
         skbuff::Skb,
-        softirq::Softirq,
         view::Headers, //
     },
-    port::Port, //
+    port::Port,
+    sync::rcu::RcuRead, //
 };
 
 /// Parses the packet of this protocol whose network header begins `offset` bytes into the data, pulling what that takes.
@@ -70,8 +70,8 @@ pub(crate) struct Received<'a, 'b> {
     pub(crate) skb: &'b mut Skb,
     /// The master's port.
     pub(crate) port: &'a Port,
-    /// Where this runs.
-    pub(crate) cx: &'a Softirq,
+    /// What its receiver is found under.
+    pub(crate) rcu: &'a RcuRead,
 }
 
 impl<'a> Facts for Received<'a, '_> {
@@ -114,7 +114,7 @@ impl<'a> Facts for Received<'a, '_> {
 
     #[inline(always)]
     fn lookup(&self, addr: Addr) -> Option<Self::Slave> {
-        self.port.addresses.receiver(addr, &self.cx.rcu)
+        self.port.addresses.receiver(addr, self.rcu)
     }
 }
 
@@ -126,8 +126,8 @@ pub(crate) struct Sent<'a, 'b> {
     pub(crate) ethernet: Ethernet,
     /// The slave's port.
     pub(crate) port: &'a Port,
-    /// Where this runs.
-    pub(crate) cx: &'a Softirq,
+    /// What its receiver is found under.
+    pub(crate) rcu: &'a RcuRead,
 }
 
 impl<'a> Facts for Sent<'a, '_> {
@@ -167,6 +167,6 @@ impl<'a> Facts for Sent<'a, '_> {
 
     #[inline(always)]
     fn lookup(&self, addr: Addr) -> Option<Self::Slave> {
-        self.port.addresses.receiver(addr, &self.cx.rcu)
+        self.port.addresses.receiver(addr, self.rcu)
     }
 }

@@ -50,10 +50,13 @@ use crate::{
     },
     port::Port,
     spaces::Spaces,
-    sync::work::{
-        cond_resched,
-        Work,
-        Worker, //
+    sync::{
+        rcu::RcuRead,
+        work::{
+            cond_resched,
+            Work,
+            Worker, //
+        }, //
     },
 };
 use kernel::{
@@ -167,27 +170,25 @@ impl Flood {
         }
     }
 
-    /// Gives each slave of an audience a copy.
+    /// Has `give` give each slave of an audience its copy.
     fn distribute(
         &self,
         frame: &Frame<'_>,
         audience: &Audience<SlaveRef<'_>>,
-        cx: &Softirq,
-        mut deliver: impl FnMut(Skb, &NetDevice) -> bool,
+        rcu: &RcuRead,
+        mut give: impl FnMut(SlaveRef<'_>),
     ) {
         let mut give = |slave: SlaveRef<'_>| {
             let dev = slave.dev();
             if dev.is_up() && !frame.from.is_some_and(|from| from.is(dev)) {
-                let copy = frame.skb.clone_header();
-                let delivered = copy.is_some_and(|copy| deliver(copy, dev));
-                slave.count_received(frame.len, delivered, true, cx);
+                give(slave);
             }
         };
         match *audience {
             Audience::Nobody => {}
             Audience::Listeners { but } => self
                 .slaves
-                .iter(&cx.rcu)
+                .iter(rcu)
                 .filter(|slave| slave.filter.contains(frame.bit) && but != Some(*slave))
                 .for_each(give),
             Audience::Concerned { owners, but } => {
@@ -196,7 +197,7 @@ impl Flood {
                 if self.listeners.takes_walk(audience, frame.bit) {
                     let known = [first, second, but];
                     self.slaves
-                        .iter(&cx.rcu)
+                        .iter(rcu)
                         .filter(|slave| hears_too(slave, first, frame.bit))
                         .filter(|slave| !known.contains(&Some(*slave)))
                         .for_each(give);
@@ -205,8 +206,9 @@ impl Flood {
         }
     }
 
-    /// Distributes a frame that waited. Process context, bottom halves off.
-    fn distribute_queued(&self, port: &Port, queued: Queued<Origin>, cx: &Softirq) {
+    /// Distributes a frame that waited. Process context. Bottom halves are off for a copy at a time: through all of a
+    /// large port's slaves, nothing else on this CPU would receive for milliseconds.
+    fn distribute_queued(&self, port: &Port, queued: Queued<Origin>, rcu: &RcuRead) {
         let Queued {
             mut skb,
             dev,
@@ -216,28 +218,28 @@ impl Flood {
         match tag {
             Origin::Wire => {
                 if let Some(Ethernet { dest, .. }) = skb.received_ethernet() {
-                    let audience = port.audience_of_received(&mut skb, cx);
+                    let audience = port.audience_of_received(&mut skb, rcu);
                     skb.set_packet_type(self.packet_type(&dest));
                     let frame = Frame::received(&skb, self.listeners.bit(&dest));
-                    self.distribute(&frame, &audience, cx, |copy, dev| {
-                        copy.receive_on_now(dev, cx)
+                    self.distribute(&frame, &audience, rcu, |slave| {
+                        Softirq::with(|cx| frame.give(slave, cx, Skb::receive_on_now));
                     });
                 }
                 skb.consume();
             }
             Origin::Slave => {
                 if let Some(ethernet) = skb.sent_ethernet() {
-                    let audience = port.audience_of_sent(&mut skb, ethernet, cx);
+                    let audience = port.audience_of_sent(&mut skb, ethernet, rcu);
                     let frame = Frame::sent(&skb, self.listeners.bit(&ethernet.dest), &dev);
-                    self.distribute(&frame, &audience, cx, |copy, dev| {
-                        copy.forward_to_now(dev, cx)
+                    self.distribute(&frame, &audience, rcu, |slave| {
+                        Softirq::with(|cx| frame.give(slave, cx, Skb::forward_to_now));
                     });
                     skb.set_packet_type(self.packet_type(&ethernet.dest));
                 }
                 if let Some(slave) = dev.driver::<Ipvlan>() {
                     slave.queued.fetch_sub(charge, Relaxed);
                 }
-                let _ = skb.queue_xmit(&self.master, cx);
+                let _ = Softirq::with(|cx| skb.queue_xmit(&self.master, cx));
             }
         }
     }
@@ -261,6 +263,20 @@ impl<'a> Frame<'a> {
             from: Some(from),
         }
     }
+
+    /// Gives a slave a copy by `deliver`, which says whether it could.
+    fn give(
+        &self,
+        slave: SlaveRef<'_>,
+        cx: &Softirq,
+        deliver: impl FnOnce(Skb, &NetDevice, &Softirq) -> bool,
+    ) {
+        let delivered = self
+            .skb
+            .clone_header()
+            .is_some_and(|copy| deliver(copy, slave.dev(), cx));
+        slave.count_received(self.len, delivered, true, cx);
+    }
 }
 
 impl Worker for Flood {
@@ -269,12 +285,12 @@ impl Worker for Flood {
         for queued in self.queue.take_all() {
             // One frame at a time: with many slaves each takes long.
             let charge = queued.charge;
-            Softirq::with(|cx| {
-                // Who gets it is decided now, by the settings and the addresses of now. While a port is taken down the
-                // master has it no more, and what still waits is dropped.
-                self.master
-                    .with_rx_handler(&cx.rcu, |port| self.distribute_queued(port, queued, cx));
-            });
+            let rcu = RcuRead::lock();
+            // Who gets it is decided now, by the settings and the addresses of now. While a port is taken down the
+            // master has it no more, and what still waits is dropped.
+            self.master
+                .with_rx_handler(&rcu, |port| self.distribute_queued(port, queued, &rcu));
+            drop(rcu);
             self.queue.settle(charge);
             cond_resched();
         }
@@ -286,17 +302,17 @@ impl Port {
     fn audience_of_received<'a>(
         &'a self,
         skb: &mut Skb,
-        cx: &'a Softirq,
+        rcu: &'a RcuRead,
     ) -> Audience<SlaveRef<'a>> {
         let port = self;
-        audience::of_received(self.settings().isolation, &mut Received { skb, port, cx })
+        audience::of_received(self.settings().isolation, &mut Received { skb, port, rcu })
     }
 
     fn audience_of_sent<'a>(
         &'a self,
         skb: &mut Skb,
         ethernet: Ethernet,
-        cx: &'a Softirq,
+        rcu: &'a RcuRead,
     ) -> Audience<SlaveRef<'a>> {
         audience::of_sent(
             self.settings().isolation,
@@ -304,7 +320,7 @@ impl Port {
                 skb,
                 ethernet,
                 port: self,
-                cx,
+                rcu,
             },
         )
     }
@@ -320,7 +336,7 @@ impl Port {
         if skb.protocol() == ETH_P_PAUSE {
             return;
         }
-        let audience = self.audience_of_received(skb, cx);
+        let audience = self.audience_of_received(skb, &cx.rcu);
         let bit = flood.listeners.bit(&dest);
         if !flood.listeners.any(&audience, bit) {
             return;
@@ -339,7 +355,9 @@ impl Port {
         if at_once {
             copy.set_packet_type(flood.packet_type(&dest));
             let frame = Frame::received(&copy, bit);
-            flood.distribute(&frame, &audience, cx, |copy, dev| copy.receive_on(dev, cx));
+            flood.distribute(&frame, &audience, &cx.rcu, |slave| {
+                frame.give(slave, cx, Skb::receive_on);
+            });
             return copy.consume();
         }
         if let Err(copy) = flood.queue.push(copy, flood.master.clone(), Origin::Wire) {
@@ -372,12 +390,14 @@ impl Port {
         };
         skb.reset_mac_header();
         skb.scrub(true);
-        let audience = self.audience_of_sent(&mut skb, ethernet, cx);
+        let audience = self.audience_of_sent(&mut skb, ethernet, &cx.rcu);
         let bit = flood.listeners.bit(&ethernet.dest);
         // Without siblings that get it there is nothing to wait for, but what waits must not be overtaken.
         if flood.at_once(&audience, bit) {
             let frame = Frame::sent(&skb, bit, dev);
-            flood.distribute(&frame, &audience, cx, |copy, dev| copy.forward_to(dev, cx));
+            flood.distribute(&frame, &audience, &cx.rcu, |slave| {
+                frame.give(slave, cx, Skb::forward_to);
+            });
             skb.set_packet_type(flood.packet_type(&ethernet.dest));
             return skb.queue_xmit(&flood.master, cx);
         }

@@ -102,15 +102,19 @@ pub enum Why {
     Protocol,
 }
 
-/// The slave that gets a frame of the commonest kind that the master received, if there is one;
-/// `None` says nothing. [`receive`] agrees.
+/// Decides on a frame that the master received, if it is of the commonest kind; `None` says nothing.
+/// [`receive`] agrees.
 #[inline(always)]
-pub fn receiver_at_once<F: Facts>(settings: Packed, facts: &F) -> Option<F::Slave> {
+pub fn receive_at_once<F: Facts>(settings: Packed, facts: &F) -> Option<Verdict<F::Slave>> {
     let unicast = || !facts.loopback() && !facts.group_dest();
     if !(settings.is_l3() || settings.is_open_l2() && unicast()) {
         return None;
     }
-    facts.lookup(facts.plain()?)
+    // Looked up once: what is not for a slave is the master's, and there may be much of it.
+    Some(match facts.lookup(facts.plain()?) {
+        Some(slave) => Verdict::Deliver(slave),
+        None => Verdict::Pass,
+    })
 }
 
 /// Whether a frame that a slave sends is of the commonest kind: it leaves as it is. `false` says

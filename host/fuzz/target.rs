@@ -12,7 +12,7 @@ use ipvlan_rs_host::logic::audience::{of_received, of_sent, Audience};
 use ipvlan_rs_host::logic::config::{Isolation, Mode, Packed, Settings};
 use ipvlan_rs_host::logic::frame::{parse, plain, Packet, Parsed};
 use ipvlan_rs_host::logic::verdict::{
-    is_for_the_wire, receive, receive_above, receiver_at_once, transmit, transmit_at_once, Facts,
+    is_for_the_wire, receive, receive_above, receive_at_once, transmit, transmit_at_once, Facts,
     Family, Inner, Verdict, Why,
 };
 
@@ -207,8 +207,8 @@ fn received(settings: Settings, world: World<'_>, inner: Inner) {
     let Settings { mode, isolation } = settings;
     let verdict = receive(settings, &mut { world });
     let what = (settings, verdict);
-    if let Some(slave) = receiver_at_once(Packed::from_bits(settings.to_bits()), &world) {
-        assert_eq!(verdict, Verdict::Deliver(slave), "{settings:?}: at once");
+    if let Some(at_once) = receive_at_once(Packed::from_bits(settings.to_bits()), &world) {
+        assert_eq!(verdict, at_once, "{settings:?}: at once");
     }
     match verdict {
         Verdict::Pass => {}

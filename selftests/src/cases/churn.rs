@@ -56,7 +56,7 @@ async fn everything(cx: Cx) -> Result<()> {
     println!("# refused: {}", tally.describe_refused());
     println!("# packets: {passed:?}");
     println!("# memory, in KiB more than before: {more:?}; objects: {grown:?}");
-    let left = bounded(grown, all)?;
+    let left = bounded(grown)?;
     ensure!(
         more.slab <= SLAB && more.percpu <= PERCPU && more.available <= AVAILABLE,
         "the kernel holds more memory than before (KiB): {more:?}"

@@ -3,7 +3,8 @@
 
 use super::parameter::Loaded;
 use crate::cases;
-use crate::cx::{Cx, Kind, Suite, EACH, V4, V46, VETH};
+use crate::cx::{Cx, Kind, Skip, Suite, EACH, V4, V46, VETH};
+use crate::debug;
 use crate::kmsg::Kmsg;
 use crate::lan::{Lan, Mode};
 use crate::modules;
@@ -59,6 +60,9 @@ async fn serves_ipvlan(cx: Cx) -> Result<()> {
 
 /// With in-tree ipvlan loaded before, the module says that it serves its own kind only, and does.
 async fn kind_taken(cx: Cx) -> Result<()> {
+    if debug::kernel() {
+        return Err(Skip("in-tree ipvlan is never loaded into the debug kernel".into()).into());
+    }
     modules::load(Kind::Ipvlan.name())?;
     let mut log = Kmsg::open()?;
     let result = async {

@@ -11,6 +11,7 @@ use crate::lan::{Lan, Mode, Slave, PRIVATE};
 use crate::nl::{flags, granted, AddrSpec, Answer, Link, LinkSpec, Nl, QUEUE_BYTES};
 use crate::ping::ping;
 use anyhow::{bail, ensure, Context, Result};
+use std::cell::Cell;
 use std::net::IpAddr;
 
 cases! {
@@ -211,19 +212,19 @@ async fn creating(cx: Cx) -> Result<()> {
             continue;
         }
         let last = lan.slave()?;
+        // Looked up before the request, which alone is to meet the fault.
+        let index = Cell::new(last.index);
         let deleting = Request {
             nl: last.ns.nl(),
-            send: &|| {
-                last.ns
-                    .nl()
-                    .try_del_link(last.ns.nl().link(&last.name)?.index)
-            },
+            send: &|| last.ns.nl().try_del_link(index.get()),
             there: &|| Ok(!last.exists()?),
             undo: &|| {
                 lan.host.nl().add_link(&LinkSpec {
                     ns: Some(last.ns.fd()),
                     ..lan.spec(&last.name)
-                })
+                })?;
+                index.set(last.ns.nl().link(&last.name)?.index);
+                Ok(())
             },
             survives: &[],
         };
