@@ -314,7 +314,9 @@ pub async fn frames(seed: u64, count: u64) -> Result<()> {
             );
         }
     }
-    println!("# fuzz frames, seed {seed}: {sides}; {refused} more that the tap or the socket refused");
+    println!(
+        "# fuzz frames, seed {seed}: {sides}; {refused} more that the tap or the socket refused"
+    );
     println!("# fuzz frames, answers: {errors}");
     println!("# fuzz frames, counters: {counters}");
     let reasons = drops.end()?;
