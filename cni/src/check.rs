@@ -11,16 +11,17 @@ use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage};
 use rtnetlink::Handle;
 use std::net::IpAddr;
 
-/// Compares the link with the configuration, and with its part of what `ADD` returned.
+/// Compares the link with the configuration, with its master if the configuration names one, and with its part of what
+/// `ADD` returned.
 pub async fn check(
     handle: &Handle,
     link: &Link,
     config: &Config,
-    master: &Link,
+    master: Option<&Link>,
     part: &Part,
 ) -> Result<()> {
     settings(link, config)?;
-    if link.lower != Some(master.index) {
+    if let Some(master) = master.filter(|m| link.lower != Some(m.index)) {
         bail!("{} does not lie on {}", link.name, master.name);
     }
     let addresses = link.addresses(handle).await?;

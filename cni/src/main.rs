@@ -18,7 +18,9 @@ use netns::Netns;
 use rscni_plugin::cni::{Cni, Plugin};
 use rscni_plugin::error::Error;
 use rscni_plugin::types::{Args, CNIResult, Interface};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -41,17 +43,37 @@ fn failed(error: anyhow::Error) -> Error {
     Error::IOFailure(format!("{error:#}"))
 }
 
+/// The link's name in the container.
+fn ifname(args: &Args) -> Result<&str, Error> {
+    let name = args.ifname();
+    Ok(name.ok_or_else(|| Error::InvalidEnvValue("CNI_IFNAME is not set".into()))?)
+}
+
 /// The container's namespace and the link's name in it.
 fn container(args: &Args) -> Result<(Netns, &str), Error> {
     let path = args
         .netns()
         .ok_or_else(|| Error::InvalidEnvValue("CNI_NETNS is not set".into()))?;
-    let name = args
-        .ifname()
-        .ok_or_else(|| Error::InvalidEnvValue("CNI_IFNAME is not set".into()))?;
-    let ns = Netns::open(path)
-        .map_err(|e| Error::InvalidNetNS(format!("cannot open {}: {e}", path.display())))?;
+    let name = ifname(args)?;
+    let ns = Netns::open(path).map_err(|e| unopened(path, &e))?;
     Ok((ns, name))
+}
+
+fn unopened(path: &Path, error: &io::Error) -> Error {
+    Error::InvalidNetNS(format!("cannot open {}: {error}", path.display()))
+}
+
+/// The container's namespace, if there still is one: the runtime may not name it any more, or its file is gone, or only
+/// the plain file below its mount is left. Any other failure to open it is one: the link may be there.
+fn left(path: Option<&Path>) -> Result<Option<Netns>, Error> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    match Netns::open(path) {
+        Ok(ns) => Ok(Some(ns).filter(Netns::is_namespace)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(unopened(path, &e)),
+    }
 }
 
 /// The master, in the namespace where it is to be.
@@ -147,10 +169,10 @@ impl Cni for IpvlanRs {
     fn del(&self, args: Args) -> Result<(), Error> {
         let config = Config::new(args.config())?;
         // The namespace, and the link with it, may be gone already.
-        let link = match container(&args) {
-            Ok((ns, name)) if ns.is_namespace() => detach(&ns, name, &config),
-            _ => Ok(()),
-        };
+        let link = left(args.netns().map(PathBuf::as_path)).and_then(|ns| match ns {
+            Some(ns) => detach(&ns, ifname(&args)?, &config),
+            None => Ok(()),
+        });
         // The address after the link that has it, and also if the link cannot be deleted.
         let address = match Ipam::new(&args) {
             Ok(Some(ipam)) => ipam.tell("DEL"),
@@ -173,12 +195,19 @@ impl Cni for IpvlanRs {
             Error::InvalidNetworkConfig(format!("prevResult knows no {name} in the container"))
         })?;
         let host = Netns::host();
-        let master = master(&config, if config.in_container { &ns } else { &host })?;
+        // The default route may lead elsewhere today, and the link is none the worse for it.
+        let master = match &config.master {
+            Some(_) => Some(master(
+                &config,
+                if config.in_container { &ns } else { &host },
+            )?),
+            None => None,
+        };
         ns.run(async |handle| {
             let link = Link::named(&handle, name).await?;
             let link =
                 link.ok_or_else(|| anyhow::anyhow!("there is no {name} in the container"))?;
-            check::check(&handle, &link, &config, &master, &part).await
+            check::check(&handle, &link, &config, master.as_ref(), &part).await
         })
         .map_err(failed)
     }
@@ -190,7 +219,7 @@ impl Cni for IpvlanRs {
             master(&config, &Netns::host()).map_err(|e| not(e.to_string()))?;
         }
         module::available(&config.kind).map_err(not)?;
-        match Ipam::new(&args)? {
+        match Ipam::new(&args).map_err(|e| not(e.to_string()))? {
             Some(ipam) => ipam.tell("STATUS").map_err(|e| match e {
                 // 51: the containers that there are may suffer too.
                 Error::PluginNotAvailable(_) | Error::PluginNotAvailableLimitedConnectivity(_) => e,
@@ -206,5 +235,27 @@ impl Cni for IpvlanRs {
             Some(ipam) => ipam.tell("GC"),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_gone_only_if_its_file_is() {
+        assert!(left(None).unwrap().is_none());
+        for gone in ["/nowhere/p1", "/proc/version/p1", "/proc/version"] {
+            assert!(left(Some(Path::new(gone))).unwrap().is_none(), "{gone}");
+        }
+        assert!(left(Some(Path::new("/proc/self/ns/net")))
+            .unwrap()
+            .is_some());
+        // Too many links are no proof of anything.
+        let dir = std::env::temp_dir().join(format!("ipvlan-rs-{}-loop", std::process::id()));
+        std::os::unix::fs::symlink(&dir, &dir).unwrap();
+        let answer = left(Some(&dir));
+        std::fs::remove_file(&dir).unwrap();
+        assert!(answer.is_err());
     }
 }
