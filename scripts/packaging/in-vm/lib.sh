@@ -116,3 +116,14 @@ no_module() {
 	modprobe -r ipvlan_rs
 	[[ ! -e /sys/module/ipvlan_rs && ! -e /sys/module/ipvlan ]]
 }
+
+# by_name: the module that DKMS has made for this kernel is loaded, and used.
+by_name() {
+	modinfo -F filename ipvlan_rs | grep "/$(uname -r)/updates/dkms/"
+	modprobe ipvlan_rs
+	grep -q '^ipvlan_rs ' /proc/modules
+	wire
+	slaves ipvlan_rs
+	unwire
+	no_module
+}
