@@ -2,7 +2,7 @@
 //! Addresses are another plugin's business: it is executed with the same configuration, as the CNI specification has it.
 
 use rscni_plugin::error::Error;
-use rscni_plugin::types::{Args, CNIResult, ErrorResult, NetConf};
+use rscni_plugin::types::{Args, CNIResult, Dns, ErrorResult, NetConf};
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ impl<'a> Ipam<'a> {
     /// Reserves addresses.
     pub fn add(&self) -> Result<CNIResult, Error> {
         let out = self.run("ADD")?;
-        let result: CNIResult = serde_json::from_slice(&out).map_err(|e| {
+        let mut result: CNIResult = serde_json::from_slice(&out).map_err(|e| {
             Error::FailedToDecode(format!("the result of the IPAM plugin {}: {e}", self.name))
         })?;
         if result.ips.is_empty() {
@@ -41,6 +41,8 @@ impl<'a> Ipam<'a> {
                 self.name
             )));
         }
+        // host-local prints `"dns": {}` if it knows none, which must not hide what others know.
+        result.dns = result.dns.filter(|dns| *dns != Dns::default());
         Ok(result)
     }
 
@@ -167,6 +169,19 @@ mod tests {
         let result = Plugin::new("add", script).run(|ipam| ipam.add()).unwrap();
         assert_eq!(result.ips[0].address.to_string(), "192.0.2.7/24");
         assert_eq!(result.routes.len(), 1);
+    }
+
+    #[test]
+    fn dns_without_content_is_none() {
+        let answer = |dns: &str| {
+            let script = format!(
+                r#"cat >/dev/null; echo '{{"ips":[{{"address":"192.0.2.7/24"}}],"dns":{dns}}}'"#
+            );
+            Plugin::new("dns", &script).run(|ipam| ipam.add()).unwrap()
+        };
+        assert_eq!(answer("{}").dns, None);
+        let known = answer(r#"{"nameservers":["192.0.2.53"]}"#).dns.unwrap();
+        assert_eq!(known.nameservers, ["192.0.2.53"]);
     }
 
     #[test]

@@ -108,7 +108,10 @@ fn attach(
         ns.file().map(AsRawFd::as_raw_fd)
     };
     at.run(async |handle| Link::create(&handle, config, &master, name, target).await)
-        .map_err(failed)?;
+        .map_err(|e| match module::available(&config.kind) {
+            Ok(()) => failed(e),
+            Err(why) => failed(e.context(why)),
+        })?;
     let configured = ipam
         .map_or_else(|| Ok(CNIResult::default()), Ipam::add)
         .and_then(|mut result| {

@@ -163,10 +163,10 @@ six() {
 	unwire
 }
 
-# keys: the flag vepa, an MTU of its own, and the card of the main table's default route.
+# keys: the flag vepa, an MTU of its own, name servers, and the card of the main table's default route.
 keys() {
 	local conf
-	conf=$(network ipvlan-rs l2 '+ {flag: "vepa", mtu: 1400} | del(.master)')
+	conf=$(network ipvlan-rs l2 '+ {flag: "vepa", mtu: 1400, dns: {nameservers: ["192.0.2.53"]}} | del(.master)')
 	wire
 	ip link add nd0 type dummy
 	ip link set nd0 up
@@ -177,6 +177,8 @@ keys() {
 	ip route add default via 192.0.2.254 dev v0 onlink metric 1
 	cni ADD p1 "$conf" >"$WORK/p1.json"
 	ip route del default via 192.0.2.254 dev v0 metric 1
+	# host-local knows none.
+	jq -e '.dns.nameservers == ["192.0.2.53"]' "$WORK/p1.json"
 	ip -n p1 -d link show dev eth0 | grep "mtu 1400"
 	ip -n p1 -d link show dev eth0 | grep "mode l2 vepa"
 	[[ $(ip -n p1 -j link show dev eth0 | jq '.[0].link_index') == $(cat /sys/class/net/v0/ifindex) ]]
@@ -256,7 +258,8 @@ on_link() {
 chained() {
 	local conf before
 	before='{"interfaces": [{"name": "lo", "sandbox": "/run/netns/p1"}],
-		"ips": [{"interface": 0, "address": "198.51.100.1/32"}], "routes": [{"dst": "203.0.113.0/24", "gw": "192.0.2.254"}]}'
+		"ips": [{"interface": 0, "address": "198.51.100.1/32"}], "routes": [{"dst": "203.0.113.0/24", "gw": "192.0.2.254"}],
+		"dns": {"nameservers": ["198.51.100.53"]}}'
 	conf=$(network ipvlan-rs l2 | jq --argjson before "$before" '. + {prevResult: $before}')
 	wire
 	ip netns add p1
@@ -264,7 +267,7 @@ chained() {
 	ip -n p1 addr add 198.51.100.1/32 dev lo
 	cni ADD p1 "$conf" >"$WORK/p1.json"
 	jq -e --argjson before "$before" '.interfaces[0] == $before.interfaces[0] and .ips[0] == $before.ips[0] and
-		.interfaces[1].name == "eth0" and .ips[1].interface == 1 and (.routes | length) == 2' "$WORK/p1.json"
+		.interfaces[1].name == "eth0" and .ips[1].interface == 1 and (.routes | length) == 2 and .dns == $before.dns' "$WORK/p1.json"
 	# Without a match ip succeeds, and prints nothing.
 	[[ -z $(ip -n p1 addr show dev eth0 to 198.51.100.1) ]]
 	ip -n p1 route add 203.0.113.0/24 via 192.0.2.254
@@ -337,7 +340,7 @@ cni_rows() {
 	row "CNI ipvlan-rs" containernetworking-plugins "l3" between l3
 	row "CNI ipvlan-rs" containernetworking-plugins "l3s" between l3s
 	row "CNI ipvlan-rs" containernetworking-plugins "IPv6, settled when ADD returns" six
-	row "CNI ipvlan-rs" containernetworking-plugins "vepa, an MTU, the default route's card" keys
+	row "CNI ipvlan-rs" containernetworking-plugins "vepa, an MTU, name servers, the default route's card" keys
 	row "CNI ipvlan-rs" containernetworking-plugins "linkInContainer" inside
 	row "CNI ipvlan-rs" containernetworking-plugins "CHECK notices what changed" changed
 	row "CNI ipvlan-rs" containernetworking-plugins "CHECK: a gateway where there was none, routes of others" on_link
