@@ -3,7 +3,7 @@
 
 use crate::cases;
 use crate::churn::traffic::{Passed, Traffic};
-use crate::churn::worker::{Shared, Space, Worker, SPACES};
+use crate::churn::worker::{Shared, Worker, SPACES};
 use crate::churn::Tally;
 use crate::cx::{Cx, Master, Suite, ANY, VETH};
 use crate::debug;
@@ -73,9 +73,11 @@ async fn everything(cx: Cx) -> Result<()> {
     let reloads = tally.done.get("unload and load").copied().unwrap_or(0);
     ensure!(reloads > 0, "the module was never unloaded");
     let [wire, slaves, at_wire, at_slaves, at_siblings] = passed;
+    // A third or less of what was seen on the slower of the kernels.
     ensure!(
-        wire > 0 && slaves > 0 && (all < 2000 || at_wire > 0 && at_slaves > 0),
-        "packets did not pass both ways: {passed:?}"
+        at_slaves >= done && at_wire * 4 >= done && at_siblings * 10 >= done,
+        "too few packets arrived for {done} operations: {at_slaves} at slaves from the wire, {at_wire} at the wire, \
+         {at_siblings} at siblings"
     );
     let kernel = debug::which();
     evidence::row(
@@ -111,13 +113,10 @@ async fn round(cx: Cx, count: u64, seed: u64, name: &'static str) -> Result<(Tal
             Mode::L2,
         )?,
     ];
-    let spaces: Vec<Vec<Space>> = (0..WORKERS)
-        .map(|_| (0..SPACES).map(|_| Space::default()).collect())
-        .collect();
-    let traffic = Traffic::start(&lans, spaces.iter().flatten().cloned().collect())?;
+    let traffic = Traffic::start(&lans, (WORKERS * SPACES) as u8)?;
     let (left, reload) = (Arc::new(AtomicU64::new(count)), Arc::new(Mutex::new(0)));
     let mut threads = Vec::new();
-    for (number, seen) in spaces.into_iter().enumerate() {
+    for number in 0..WORKERS {
         let shared = lans
             .iter()
             .map(|lan| {
@@ -128,6 +127,7 @@ async fn round(cx: Cx, count: u64, seed: u64, name: &'static str) -> Result<(Tal
             })
             .collect::<Result<Vec<_>>>()?;
         let (left, reload, kind) = (left.clone(), reload.clone(), cx.kind());
+        let seen = traffic.spaces(number, SPACES);
         threads.push(std::thread::spawn(move || -> Result<Tally> {
             let mut worker = Worker::new(number, seed, kind, &shared, seen, reload)?;
             // A worker's share is fixed, so that its operations follow from the seed.
@@ -155,8 +155,7 @@ async fn round(cx: Cx, count: u64, seed: u64, name: &'static str) -> Result<(Tal
                 .map_err(|_| anyhow::anyhow!("a thread panicked"))??,
         );
     }
-    let passed = traffic.passed.clone();
-    drop(traffic);
+    let passed = traffic.end()?;
     // After all that, slaves work as ever.
     for lan in &lans {
         let nl = lan.host.nl();

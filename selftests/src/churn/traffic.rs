@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The packets that pass while everything changes.
+//! The packets that pass while everything changes: anywhere, and to addresses that slaves have at the time.
 
-use super::worker::{mac, pool, Space, MACS, POOL};
-use crate::frames;
-use crate::lan::Lan;
+use super::worker::{mac, pool, MACS, POOL};
+use crate::frames::{self, Mac};
+use crate::lan::{Lan, EXT_V4, EXT_V6};
+use crate::netns::Netns;
+use crate::nl::{flags, Nl};
 use crate::packet;
 use anyhow::{Context, Result};
 use nix::sched::{setns, CloneFlags};
+use std::fs::File;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,8 +21,14 @@ const PORT: u16 = 4000;
 /// What a datagram from the wire begins with, and one from a slave's namespace, whose number follows.
 const WIRE: u8 = 1;
 const SLAVE: u8 = 2;
-/// Frames that are sent without a rest.
-const BURST: usize = 10;
+/// Frames that the wire sends anywhere before it rests, and before them to slaves.
+const ANYWHERE: usize = 10;
+const TO_SLAVES: usize = 20;
+
+/// How often a namespace sends to all whom it knows before the next one's turn.
+const ROUNDS: usize = 16;
+/// Namespaces of slaves that a thread sends from.
+const SENDS_FOR: usize = 3;
 
 /// Rests for longer than the work took, which includes the kernel's with the packets: who changes things must have his
 /// turn on a slow guest too.
@@ -63,109 +72,226 @@ impl Passed {
 }
 
 /// A socket of the calling thread's namespace that gets what is sent to [`PORT`] in either family.
-fn receiver() -> std::io::Result<UdpSocket> {
-    let socket = UdpSocket::bind((IpAddr::from([0u16; 8]), PORT))?;
+fn receiver() -> Result<UdpSocket> {
+    let socket = UdpSocket::bind((IpAddr::from([0u16; 8]), PORT)).context("a receiving socket")?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
+/// An address of a slave that is up, and the slave's MAC.
+type Place = (IpAddr, Mac);
+
+/// Where packets come from and go to: a namespace of slaves, until a worker ends it and puts another in its place.
+pub struct Space {
+    number: u8,
+    passed: Arc<Passed>,
+    now: Mutex<Option<Now>>,
+}
+
+/// The namespace of a [`Space`] as it is now.
+struct Now {
+    file: File,
+    /// As old as the namespace, so that it gets what arrives at any time.
+    receiver: UdpSocket,
+    /// As a thread that sends saw them last.
+    places: Vec<Place>,
+}
+
+impl Space {
+    /// A new namespace takes the old one's place, of which this keeps nothing that would keep it alive.
+    pub fn show(&self, ns: &Netns) -> Result<()> {
+        let new = Now {
+            file: ns.file()?,
+            receiver: ns.enter(receiver)?,
+            places: Vec::new(),
+        };
+        self.receive();
+        *self.now.lock().unwrap() = Some(new);
+        Ok(())
+    }
+
+    fn receive(&self) {
+        if let Some(now) = &*self.now.lock().unwrap() {
+            self.passed.receive(&now.receiver, Some(self.number));
+        }
+    }
+
+    /// Takes the calling thread to the namespace, if there is one yet.
+    fn enter(&self) -> Result<bool> {
+        let file = match &*self.now.lock().unwrap() {
+            Some(now) => now.file.try_clone()?,
+            None => return Ok(false),
+        };
+        setns(&file, CloneFlags::CLONE_NEWNET).context("setns")?;
+        Ok(true)
+    }
+
+    fn places(&self) -> Vec<Place> {
+        let now = self.now.lock().unwrap();
+        now.as_ref().map_or(Vec::new(), |now| now.places.clone())
+    }
+
+    /// Looks where the namespace, which the calling thread is in, can be reached. If another has taken its place
+    /// meanwhile, packets miss until the next look.
+    fn look(&self) -> Result<()> {
+        let nl = Nl::new()?;
+        let links = nl.links(false)?;
+        let up = |index| {
+            let link = links.iter().find(|l| l.index == index);
+            link.filter(|l| l.has(flags::UP)).map(|l| l.mac)
+        };
+        let addrs = nl.addrs(0)?.into_iter().filter(|a| in_pool(a.ip));
+        let places = addrs.filter_map(|a| Some((a.ip, up(a.index)?))).collect();
+        if let Some(now) = &mut *self.now.lock().unwrap() {
+            now.places = places;
+        }
+        Ok(())
+    }
+}
+
+fn in_pool(ip: IpAddr) -> bool {
+    (0..POOL).any(|n| pool(n, ip.is_ipv6()) == ip)
+}
+
 /// Threads that send until the value is dropped.
 pub struct Traffic {
-    pub passed: Arc<Passed>,
+    spaces: Vec<Arc<Space>>,
+    passed: Arc<Passed>,
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<Result<()>>>,
 }
 
 impl Traffic {
-    pub fn start(lans: &[Lan], spaces: Vec<Space>) -> Result<Traffic> {
+    /// Among that many namespaces, which workers [show](Space::show), and on the networks' wires.
+    pub fn start(lans: &[Lan], spaces: u8) -> Result<Traffic> {
+        let passed = Arc::<Passed>::default();
+        let space = |number| Space {
+            number,
+            passed: passed.clone(),
+            now: Mutex::default(),
+        };
         let mut traffic = Traffic {
-            passed: Arc::default(),
+            spaces: (0..spaces).map(|n| Arc::new(space(n))).collect(),
+            passed: passed.clone(),
             stop: Arc::default(),
             threads: Vec::new(),
         };
         for lan in lans {
-            let (stop, passed, file) = (
-                traffic.stop.clone(),
-                traffic.passed.clone(),
-                lan.ext.file()?,
-            );
-            let (index, frames) = (lan.wire, from_wire(lan));
-            traffic.threads.push(std::thread::spawn(move || {
-                let socket = setns(&file, CloneFlags::CLONE_NEWNET)
-                    .context("setns")
-                    .and_then(|()| packet::raw_socket(index))
-                    .expect("a socket on the wire");
-                let receiver = receiver().expect("a socket beside it");
-                for burst in frames.chunks(BURST).cycle() {
-                    if stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let begin = Instant::now();
-                    for frame in burst {
-                        // SAFETY: the buffer is valid for its length.
-                        let rc = unsafe {
-                            libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0)
-                        };
-                        count(&passed.from_wire, rc > 0);
-                    }
-                    rest(begin);
-                    passed.receive(&receiver, None);
-                }
-            }));
+            let wire = Wire {
+                ns: lan.ext.file()?,
+                index: lan.wire,
+                mac: lan.wire_mac,
+                anywhere: anywhere(lan),
+                spaces: traffic.spaces.clone(),
+                passed: passed.clone(),
+            };
+            let stop = traffic.stop.clone();
+            let thread = std::thread::spawn(move || wire.send_until(&stop));
+            traffic.threads.push(thread);
         }
-        let (stop, passed) = (traffic.stop.clone(), traffic.passed.clone());
-        traffic.threads.push(std::thread::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                for (number, space) in (0..).zip(&spaces) {
-                    let begin = Instant::now();
-                    let file = space.lock().unwrap().as_ref().map(|f| f.try_clone());
-                    if let Some(Ok(file)) = file {
-                        if setns(&file, CloneFlags::CLONE_NEWNET).is_ok() {
-                            drop(file);
-                            let receiver = receiver().expect("a socket of a namespace");
-                            let _ = from_slaves(&passed, number);
-                            // Others have as long to send to it.
-                            rest(begin);
-                            passed.receive(&receiver, Some(number));
-                        }
-                    }
-                    rest(begin);
-                }
-            }
-        }));
+        // Each waits for its turn to look as long as others change things.
+        for own in traffic.spaces.chunks(SENDS_FOR) {
+            let (own, all) = (own.to_vec(), traffic.spaces.clone());
+            let stop = traffic.stop.clone();
+            let thread = std::thread::spawn(move || send_until(&stop, &own, &all));
+            traffic.threads.push(thread);
+        }
         Ok(traffic)
+    }
+
+    /// The namespaces, `count` of them, of the `nth` worker.
+    pub fn spaces(&self, nth: usize, count: usize) -> Vec<Arc<Space>> {
+        self.spaces[nth * count..][..count].to_vec()
+    }
+
+    /// Ends it: what passed. None of the threads may have given up before.
+    pub fn end(mut self) -> Result<Arc<Passed>> {
+        for thread in self.stop() {
+            let ended = thread.map_err(|_| anyhow::anyhow!("a thread that sends panicked"))?;
+            ended.context("a thread that sends ended early")?;
+        }
+        for space in &self.spaces {
+            space.receive();
+        }
+        Ok(self.passed.clone())
+    }
+
+    fn stop(&mut self) -> Vec<std::thread::Result<Result<()>>> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.drain(..).map(JoinHandle::join).collect()
     }
 }
 
 impl Drop for Traffic {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        self.stop();
     }
 }
 
+/// The far end of a network.
+struct Wire {
+    ns: File,
+    index: u32,
+    mac: Mac,
+    anywhere: Vec<Vec<u8>>,
+    spaces: Vec<Arc<Space>>,
+    passed: Arc<Passed>,
+}
+
+impl Wire {
+    /// By turns to slaves, of this network or not, and anywhere.
+    fn send_until(self, stop: &AtomicBool) -> Result<()> {
+        setns(&self.ns, CloneFlags::CLONE_NEWNET).context("setns")?;
+        let (socket, receiver) = (packet::raw_socket(self.index)?, receiver()?);
+        for (turn, burst) in self.anywhere.chunks(ANYWHERE).cycle().enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let begin = Instant::now();
+            for frame in self.to_slaves(turn).iter().chain(burst) {
+                // SAFETY: the buffer is valid for its length.
+                let rc = unsafe {
+                    libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0)
+                };
+                count(&self.passed.from_wire, rc > 0);
+            }
+            rest(begin);
+            self.passed.receive(&receiver, None);
+        }
+        Ok(())
+    }
+
+    /// To the next of the addresses that slaves have.
+    fn to_slaves(&self, turn: usize) -> Vec<Vec<u8>> {
+        let places: Vec<_> = self.spaces.iter().flat_map(|s| s.places()).collect();
+        let from = turn * TO_SLAVES % places.len().max(1);
+        let some = places.iter().cycle().skip(from).take(TO_SLAVES);
+        some.map(|(ip, mac)| datagram(self.mac, *mac, *ip))
+            .collect()
+    }
+}
+
+fn datagram(from: Mac, mac: Mac, to: IpAddr) -> Vec<u8> {
+    let ip: IpAddr = match to {
+        IpAddr::V4(_) => EXT_V4.into(),
+        IpAddr::V6(_) => EXT_V6.into(),
+    };
+    frames::udp(from, mac, ip, to, (5, PORT), &[WIRE; 100])
+}
+
 /// To addresses of the pool by each MAC that the master may have, to all, to a group, and questions for addresses.
-fn from_wire(lan: &Lan) -> Vec<Vec<u8>> {
+fn anywhere(lan: &Lan) -> Vec<Vec<u8>> {
     let mut frames = vec![
         frames::ethernet(lan.wire_mac, frames::BROADCAST, 0x88b5, &[7; 600]),
         frames::ethernet(lan.wire_mac, [0x33, 0x33, 0, 0, 0, 1], 0x88b5, &[7; 60]),
     ];
     for n in 0..POOL {
         for v6 in [false, true] {
-            let from: IpAddr = if v6 {
-                crate::lan::EXT_V6.into()
-            } else {
-                crate::lan::EXT_V4.into()
-            };
-            let (to, ports, text) = (pool(n, v6), (5, PORT), [WIRE; 100]);
-            for mac in (0..MACS).map(mac).chain([lan.mac]) {
-                frames.push(frames::udp(lan.wire_mac, mac, from, to, ports, &text));
-            }
+            let macs = (0..MACS).map(mac).chain([lan.mac]);
+            frames.extend(macs.map(|mac| datagram(lan.wire_mac, mac, pool(n, v6))));
         }
         if let IpAddr::V4(target) = pool(n, false) {
-            let sender = (lan.wire_mac, crate::lan::EXT_V4);
+            let sender = (lan.wire_mac, EXT_V4);
             let asked = ([0; 6], target);
             frames.push(frames::arp(
                 lan.wire_mac,
@@ -179,11 +305,34 @@ fn from_wire(lan: &Lan) -> Vec<Vec<u8>> {
     frames
 }
 
-/// From the calling thread's namespace, by its own routes, to siblings, the wire, all and a group. What it would send to
-/// itself, by the loopback, it does not.
-fn from_slaves(passed: &Passed, number: u8) -> std::io::Result<()> {
+/// From one after another of `own` namespaces of slaves.
+fn send_until(stop: &AtomicBool, own: &[Arc<Space>], all: &[Arc<Space>]) -> Result<()> {
+    for (turn, space) in own.iter().cycle().enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let there = space.enter()?;
+        if there {
+            space.look()?;
+        }
+        // A look waits for who changes things, which is rest enough.
+        let begin = Instant::now();
+        if there {
+            from_slaves(space, all, turn)?;
+            space.receive();
+        }
+        rest(begin);
+    }
+    Ok(())
+}
+
+/// From the calling thread's namespace, by its own routes, to siblings, nobody, the wire, all and a group. What it would
+/// send to itself, by the loopback, it does not.
+fn from_slaves(space: &Space, spaces: &[Arc<Space>], turn: usize) -> Result<()> {
     let mut text = [SLAVE; 100];
-    text[1] = number;
+    text[1] = space.number;
+    let others = spaces.iter().filter(|s| s.number != space.number);
+    let others: Vec<_> = others.flat_map(|s| s.places()).map(|(ip, _)| ip).collect();
     for v6 in [false, true] {
         let any: IpAddr = if v6 {
             [0u16; 8].into()
@@ -192,21 +341,28 @@ fn from_slaves(passed: &Passed, number: u8) -> std::io::Result<()> {
         };
         let sender = UdpSocket::bind((any, 0))?;
         sender.set_nonblocking(true)?;
-        let _ = sender.set_broadcast(true);
-        let mut to: Vec<SocketAddr> = (0..POOL).map(|n| (pool(n, v6), PORT).into()).collect();
+        sender.set_broadcast(true)?;
+        let mut to: Vec<SocketAddr> =
+            vec![(pool((turn % usize::from(POOL)) as u8, v6), PORT).into()];
+        to.extend(
+            others
+                .iter()
+                .filter(|ip| ip.is_ipv6() == v6)
+                .map(|ip| SocketAddr::from((*ip, PORT))),
+        );
         match v6 {
             false => to.extend::<[SocketAddr; 3]>([
-                (crate::lan::EXT_V4, PORT).into(),
+                (EXT_V4, PORT).into(),
                 ([10, 1, 0, 255], PORT).into(),
                 ([239, 1, 2, 3], PORT).into(),
             ]),
-            true => to.push((crate::lan::EXT_V6, PORT).into()),
+            true => to.push((EXT_V6, PORT).into()),
         }
-        for to in to {
+        for to in to.iter().cycle().take(ROUNDS * to.len()) {
             // Looks the route up; to an address of the namespace's own it leads from that address.
             let routed = sender.connect(to).and_then(|()| sender.local_addr());
             if routed.is_ok_and(|from| from.ip() != to.ip()) {
-                count(&passed.from_slaves, sender.send(&text).is_ok());
+                count(&space.passed.from_slaves, sender.send(&text).is_ok());
             }
         }
     }

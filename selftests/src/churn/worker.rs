@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One thread of the churn: what it does follows from its seed, and what comes of it from what the others do meanwhile.
 
+use super::traffic::Space;
 use super::Tally;
 use crate::frames::Mac;
 use crate::lan::{Mode, PRIVATE, VEPA};
 use crate::modules;
 use crate::netns::Netns;
-use crate::nl::{AddrSpec, Answer, LinkSpec, VethEnd, QUEUE_BYTES};
+use crate::nl::{granted, AddrSpec, Answer, LinkSpec, VethEnd, QUEUE_BYTES};
 use anyhow::{ensure, Result};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -63,9 +64,6 @@ pub const OPERATIONS: [(&str, &[i32]); 15] = [
 ];
 const GONE: &[i32] = &[libc::ENODEV];
 
-/// A namespace that packets come from, for the threads that send.
-pub type Space = Arc<Mutex<Option<File>>>;
-
 /// Where the masters are that all workers share.
 pub struct Shared {
     pub host: File,
@@ -80,7 +78,8 @@ pub struct Worker {
     hosts: Vec<(Netns, u32)>,
     own: Netns,
     spaces: Vec<Netns>,
-    seen: Vec<Space>,
+    /// The same, for the threads that send.
+    seen: Vec<Arc<Space>>,
     reload: Arc<Mutex<u64>>,
     pub tally: Tally,
 }
@@ -104,7 +103,7 @@ impl Worker {
         seed: u64,
         kind: &'static str,
         shared: &[Shared],
-        seen: Vec<Space>,
+        seen: Vec<Arc<Space>>,
         reload: Arc<Mutex<u64>>,
     ) -> Result<Worker> {
         let mut hosts = Vec::new();
@@ -124,14 +123,9 @@ impl Worker {
         };
         for n in 0..SPACES {
             worker.spaces.push(Netns::new()?);
-            worker.show(n)?;
+            worker.seen[n].show(&worker.spaces[n])?;
         }
         Ok(worker)
-    }
-
-    fn show(&self, n: usize) -> Result<()> {
-        *self.seen[n].lock().unwrap() = Some(self.spaces[n].file()?);
-        Ok(())
     }
 
     fn note(&mut self, op: &'static str, answer: Answer) -> Result<()> {
@@ -208,13 +202,18 @@ impl Worker {
                 ns.nl().try_set_mtu(index, rng.random_range(1280..1501))
             }),
             880..910 => self.on_master("MAC of a master", |rng, ns, index| {
-                ns.nl().try_set_mac(index, mac(rng.random_range(0..MACS)))
+                let mac = mac(rng.random_range(0..MACS));
+                // The veth that a dummy master is joined to the wire by.
+                if let Some(joint) = ns.nl().find_link("w0")? {
+                    granted(ns.nl().try_set_mac(joint.index, mac)?)?;
+                }
+                ns.nl().try_set_mac(index, mac)
             }),
             910..950 => self.make_master(),
             950..980 => {
                 // What lives in it dies with it, in the background.
                 self.spaces[space] = Netns::new()?;
-                self.show(space)?;
+                self.seen[space].show(&self.spaces[space])?;
                 self.done("end a namespace");
                 Ok(())
             }
