@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! `bench LOG JSON DIRECTORY all|some`: reads what the guest printed, writes the results as JSON and plots, and prints the table.
+//! `bench LOG JSON DIRECTORY all|some`: reads what the guest printed, writes the results as JSON, as text beside that, and
+//! as plots, and prints the table.
 //!
 //! It fails when a measurement failed, or when there was none. A goal that is not met is shown, and fails nothing: the
 //! figures are the result.
@@ -33,9 +34,9 @@ fn run() -> Result<()> {
     };
     let text = fs::read_to_string(log).with_context(|| format!("reading {log}"))?;
     let results = parse::parse(&text)?;
-    print!("{}", table::table(&results));
     let goals = goals::judge(&results);
-    print!("{}", goals::table(&goals, all == "all"));
+    let text = table::table(&results) + &goals::table(&goals, all == "all");
+    print!("{text}");
     let out = serde_json::json!({
         "kernels": results.kernels,
         "date": results.date,
@@ -45,6 +46,8 @@ fn run() -> Result<()> {
     });
     fs::write(json, serde_json::to_string_pretty(&out)? + "\n")
         .with_context(|| format!("writing {json}"))?;
+    let txt = Path::new(json).with_extension("txt");
+    fs::write(&txt, text).with_context(|| format!("writing {}", txt.display()))?;
     plot::draw(&results, Path::new(plots))?;
     ensure!(
         results.failed.is_empty(),
@@ -52,4 +55,29 @@ fn run() -> Result<()> {
         results.failed.join("; ")
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_the_readme_quotes_was_measured() {
+        let (readme, results) = (
+            include_str!("../../README.md"),
+            include_str!("../results.txt"),
+        );
+        let speed = readme.split("\n## ").find(|s| s.starts_with("Speed\n"));
+        // Every second part is between fences.
+        let quoted: Vec<&str> = speed
+            .unwrap()
+            .split("\n```")
+            .skip(1)
+            .step_by(2)
+            .flat_map(str::lines)
+            .filter(|line| !line.is_empty())
+            .collect();
+        assert!(quoted.len() > 20, "{quoted:?}");
+        for line in quoted {
+            assert!(results.lines().any(|l| l == line), "not measured: {line}");
+        }
+    }
 }

@@ -13,16 +13,22 @@ fn base<'a>(results: &'a Results, clock: Clock, row: &str, x: u64) -> Option<&'a
         .find_map(|kind| results.get(clock, row, x, kind))
 }
 
-/// ipvlan_rs : ipvlan, if both were measured; the spread if one was noisy.
-fn ratio(results: &Results, clock: Clock, row: &str, x: u64) -> Option<Result<f64, f64>> {
-    let (rs, c) = (
-        results.get(clock, row, x, "ipvlan_rs")?,
-        results.get(clock, row, x, "ipvlan")?,
-    );
-    if !rs.steady() || !c.steady() {
-        return Some(Err(rs.spread().max(c.spread())));
+/// ipvlan_rs : ipvlan, if both were measured, and between what by the middle half of their rounds, where that is far. If
+/// it leaves open which of them takes less, there is no ratio.
+fn ratio(results: &Results, clock: Clock, row: &str, x: u64) -> Option<String> {
+    let rs = results.get(clock, row, x, "ipvlan_rs")?;
+    let c = results.get(clock, row, x, "ipvlan")?;
+    if c.low <= 0.0 {
+        return (c.median > 0.0).then(|| format!("{:.3}", rs.median / c.median));
     }
-    (c.median > 0.0).then(|| Ok(rs.median / c.median))
+    let (low, high) = (rs.low / c.high, rs.high / c.low);
+    Some(if rs.steady() && c.steady() {
+        format!("{:.3}", rs.median / c.median)
+    } else if low <= 1.0 && high >= 1.0 {
+        format!("noisy: {low:.2} to {high:.2}")
+    } else {
+        format!("{:.3} ({low:.2} to {high:.2})", rs.median / c.median)
+    })
 }
 
 pub fn table(results: &Results) -> String {
@@ -75,12 +81,8 @@ fn line(results: &Results, clock: Clock, row: &str, x: u64) -> Option<String> {
         };
         let _ = write!(out, " {:>16}", number(cell) + &over);
     }
-    let verdict = match ratio(results, clock, row, x) {
-        Some(Ok(r)) => format!("{r:.3}"),
-        Some(Err(spread)) => format!("noisy: rounds differ by {:.0} %", spread * 100.0),
-        None => "-".into(),
-    };
-    Some(out + "  " + &verdict)
+    let ratio = ratio(results, clock, row, x);
+    Some(out + "  " + ratio.as_deref().unwrap_or("-"))
 }
 
 fn number(row: Option<&Row>) -> String {
@@ -93,14 +95,18 @@ mod tests {
     use crate::parse::parse;
 
     #[test]
-    fn a_noisy_row_gets_no_ratio() {
-        let r = parse("bench | a | 1 | ipvlan | u | 100 100\nbench | a | 1 | ipvlan_rs | u | 90 96\nbench | b | 1 | ipvlan | u | 100\nbench | b | 1 | ipvlan_rs | u | 90").unwrap();
-        assert!(matches!(
-            ratio(&r, Clock::Instructions, "a", 1),
-            Some(Err(_))
-        ));
-        assert_eq!(ratio(&r, Clock::Instructions, "b", 1), Some(Ok(0.9)));
-        assert!(table(&r).contains("noisy"));
+    fn a_ratio_says_how_far_the_rounds_are_apart() {
+        let of = |ours: &str, others: &str| {
+            let text = format!(
+                "bench | a | 1 | ipvlan | u | {others}\nbench | a | 1 | ipvlan_rs | u | {ours}"
+            );
+            ratio(&parse(&text).unwrap(), Clock::Instructions, "a", 1).unwrap()
+        };
+        assert_eq!(of("90", "100"), "0.900");
+        assert_eq!(of("90 96", "100 100"), "0.930 (0.90 to 0.96)");
+        assert_eq!(of("90 101", "100 100"), "noisy: 0.90 to 1.01");
+        // Of a loss there may be none.
+        assert_eq!(of("0", "5"), "0.000");
     }
 
     #[test]

@@ -95,6 +95,7 @@ pub fn neighbours(b: &mut Bench<'_>) -> Result<()> {
                 tenants.wire.drain()?;
                 let before = tenants.seen()?;
                 let wait = patience(b, (asked * slaves).into());
+                let idle = b.meter.idle(wait)?;
                 let work = b.meter.of(true, wait, || {
                     for k in 0..asked {
                         let frame = question(six, (round * asked + k) % slaves);
@@ -109,7 +110,7 @@ pub fn neighbours(b: &mut Bench<'_>) -> Result<()> {
                     "{name}: {asked} questions, {copies} seen"
                 );
                 if round > 0 {
-                    costs[n].push(work / f64::from(asked));
+                    costs[n].push((work - idle) / f64::from(asked));
                     seen[n].push(copies as f64 / f64::from(asked));
                 }
             }

@@ -127,13 +127,16 @@ fn volley(
         false if b.full() => 7,
         false => 2,
     };
+    let guns: Vec<Pktgen> = nets.iter().map(gun).collect();
+    let armed = guns.iter().map(Pktgen::arm).collect::<Result<Vec<_>>>()?;
     // Some to warm up, then the rounds.
     for round in 0..=rounds {
-        for (n, net) in nets.iter().enumerate() {
+        for (n, (net, gun)) in nets.iter().zip(&armed).enumerate() {
             let count = if round == 0 { 20 } else { frames };
-            let gun = gun(net);
             let before = settled(net)?;
             let wait = patience(b, count * slaves);
+            // Whoever loses most would pay most for the time in which nothing is left to do.
+            let idle = b.meter.idle(wait)?;
             let work = b.meter.during(|meter| {
                 gun.fire(count, meter)?;
                 std::thread::sleep(wait);
@@ -141,7 +144,7 @@ fn volley(
             })?;
             let copies = arrived(net, before).context(row.to_string())?;
             if round > 0 {
-                costs[n].push(work / copies as f64);
+                costs[n].push((work - idle) / copies as f64);
                 losses[n].push((count * slaves).saturating_sub(copies) as f64);
             }
         }

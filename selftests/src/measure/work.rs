@@ -50,6 +50,14 @@ impl Meter {
         Ok(self.read()? - before)
     }
 
+    /// The work of a machine with nothing to do, for as long: ticks of its clock, mostly.
+    pub fn idle(&mut self, time: Duration) -> Result<f64> {
+        self.during(|_| {
+            std::thread::sleep(time);
+            Ok(())
+        })
+    }
+
     /// The work that `f` sets off while it runs and in the time after it, in which this process sleeps. `f`'s own is part
     /// of it if `whole`, as where it sends frames itself.
     pub fn of(
