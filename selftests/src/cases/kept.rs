@@ -4,11 +4,14 @@
 
 use crate::cases;
 use crate::cx::{Cx, Kind, Suite, EACH, V4, V46, V6, VETH};
-use crate::far::{far, gateway, Path, OLD};
+use crate::far::{far, gateway, Path, NEW, OLD};
+use crate::frames;
 use crate::lookups::Lookups;
 use crate::nl::{granted, LinkSpec, Via};
+use crate::packet::Captured;
 use crate::wait;
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context, Result};
+use std::net::IpAddr;
 
 cases! {
     "kept", Suite::Both;
@@ -17,6 +20,7 @@ cases! {
     another_mode: VETH, V4;
     without_carrier: VETH, V6;
     several_paths: VETH, V6;
+    many_destinations: VETH, V46;
 }
 
 /// Packets in a row.
@@ -129,4 +133,52 @@ async fn several_paths(cx: Cx) -> Result<()> {
     remembered(cx, &path, &lookups)?;
     nl.append_route(to, len, gateway(cx, 2))?;
     each_looked_up(&path, &lookups)
+}
+
+/// Of more destinations than there are places, some have to share one: each packet takes its own route all the same.
+async fn many_destinations(cx: Cx) -> Result<()> {
+    // In one burst, about a place's number of them, so that those of IPv6 meet within a clock tick.
+    const BURSTS: u16 = 16;
+    const EACH: u16 = 128;
+    let path = Path::new(cx)?;
+    let to = |way: u16, n: u16| -> IpAddr {
+        let [high, low] = n.to_be_bytes();
+        cx.pick(
+            [100, 64 + way as u8, high, low],
+            [0x2001, 0xdb8, 64 + way, 0, 0, 0, 0, n],
+        )
+    };
+    let len = if cx.is_v6() { 48 } else { 16 };
+    let new = Via::Gateway(gateway(cx, 2));
+    path.lan.host.nl().add_route(to(1, 0), len, new)?;
+    for burst in 0..BURSTS {
+        for n in burst * EACH..(burst + 1) * EACH {
+            for way in 0..2u16 {
+                let mark = [n.to_be_bytes(), way.to_be_bytes()].concat();
+                let (mac, dest) = (path.mac, to(way, n));
+                let frame = frames::udp(mac, mac, path.ip, dest, (5, 7), &mark);
+                path.tap.send(&frame)?;
+            }
+        }
+        let last = (burst * EACH + EACH - 1).to_be_bytes();
+        let is_last = |f: &Captured| frames::is_udp(&f.bytes, 7, &[last, 1u16.to_be_bytes()].concat());
+        let mut seen = 0;
+        for frame in path.wire.until("the last one", is_last).await? {
+            let Some((_, 7, payload)) = frames::udp_of(&frame.bytes) else {
+                continue;
+            };
+            let way = usize::from(*payload.get(3).context("another's datagram")?);
+            let (by, wants) = (&frame.bytes[..6], [OLD, NEW][way]);
+            ensure!(
+                by == wants,
+                "{payload:?} went by {by:02x?}, not {wants:02x?}"
+            );
+            seen += 1;
+        }
+        ensure!(
+            seen == 2 * EACH,
+            "burst {burst}: {seen} of {EACH} twice arrived"
+        );
+    }
+    Ok(())
 }
