@@ -56,28 +56,3 @@ fn run() -> Result<()> {
     );
     Ok(())
 }
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn what_the_readme_quotes_was_measured() {
-        let (readme, results) = (
-            include_str!("../../README.md"),
-            include_str!("../results.txt"),
-        );
-        let speed = readme.split("\n## ").find(|s| s.starts_with("Speed\n"));
-        // Every second part is between fences.
-        let quoted: Vec<&str> = speed
-            .unwrap()
-            .split("\n```")
-            .skip(1)
-            .step_by(2)
-            .flat_map(str::lines)
-            .filter(|line| !line.is_empty())
-            .collect();
-        assert!(quoted.len() > 20, "{quoted:?}");
-        for line in quoted {
-            assert!(results.lines().any(|l| l == line), "not measured: {line}");
-        }
-    }
-}
