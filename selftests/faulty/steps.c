@@ -6,6 +6,7 @@
  *   fail_nth    the nth call from now on fails, once; of the task that wrote this only, not of softirqs on top of it
  *   fail_every  every nth call fails, until it is 0 again; anybody's
  *   failed_in   how many have, for each function; what fails while the module is being loaded, the log says
+ *   failed_on   how many have in requests and other tasks, in softirq (or above), and in workers
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -41,11 +42,20 @@ enum step { STEPS(NUMBER) N_STEPS };
 #define NAME(name) #name,
 static const char *const names[] = { STEPS(NAME) };
 static int counts[N_STEPS];
+enum context { TASK, SOFTIRQ, WORKER, N_CONTEXTS };
+static int contexts[N_CONTEXTS];
 static int calls;
 static int nth;
 /* Compared only. */
 static const struct task_struct *whose;
 static DEFINE_RAW_SPINLOCK(lock);
+
+static enum context context(void)
+{
+	if (!in_task())
+		return SOFTIRQ;
+	return current->flags & PF_WQ_WORKER ? WORKER : TASK;
+}
 
 static bool fails(enum step step)
 {
@@ -58,6 +68,7 @@ static bool fails(enum step step)
 	if (fail_every > 0)
 		fail |= ++calls % fail_every == 0;
 	counts[step] += fail;
+	contexts[context()] += fail;
 	raw_spin_unlock_irqrestore(&lock, flags);
 	/* If it is not loaded in the end, its counts are lost. */
 	if (fail && THIS_MODULE->state == MODULE_STATE_COMING)
@@ -92,6 +103,15 @@ static int get_failed_in(char *buffer, const struct kernel_param *kp)
 
 static const struct kernel_param_ops failed_in_ops = { .get = get_failed_in };
 module_param_cb(failed_in, &failed_in_ops, NULL, 0400);
+
+static int get_failed_on(char *buffer, const struct kernel_param *kp)
+{
+	return scnprintf(buffer, PAGE_SIZE, "task %d\nsoftirq %d\nworker %d\n", contexts[TASK], contexts[SOFTIRQ],
+			 contexts[WORKER]);
+}
+
+static const struct kernel_param_ops failed_on_ops = { .get = get_failed_on };
+module_param_cb(failed_on, &failed_on_ops, NULL, 0400);
 
 #define FALLIBLE(name, type, failure, parameters, arguments, ...) \
 	type __real_##name parameters; \

@@ -39,7 +39,12 @@ static FAILED: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
 
 /// How often each of the module's steps has failed since it was loaded.
 fn failed_in() -> Result<BTreeMap<String, u64>> {
-    let text = fs::read_to_string(format!("{OURS}/failed_in"))
+    counts("failed_in")
+}
+
+/// What the module says that it has counted since it was loaded.
+fn counts(parameter: &str) -> Result<BTreeMap<String, u64>> {
+    let text = fs::read_to_string(format!("{OURS}/{parameter}"))
         .context("not the test build of the module (scripts/check-debug faults)")?;
     text.lines()
         .map(|line| {
@@ -130,20 +135,62 @@ impl Nth {
     }
 }
 
+/// In which context steps have failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contexts {
+    /// Requests and other system calls.
+    pub task: u64,
+    pub softirq: u64,
+    /// Work that a thread of the kernel's does.
+    pub worker: u64,
+}
+
+impl Contexts {
+    fn now() -> Result<Contexts> {
+        let counts = counts("failed_on")?;
+        let of = |name| counts.get(name).copied().context("a context is missing");
+        Ok(Contexts {
+            task: of("task")?,
+            softirq: of("softirq")?,
+            worker: of("worker")?,
+        })
+    }
+
+    pub fn add(&mut self, more: Contexts) {
+        self.task += more.task;
+        self.softirq += more.softirq;
+        self.worker += more.worker;
+    }
+
+    pub fn sum(&self) -> u64 {
+        self.task + self.softirq + self.worker
+    }
+}
+
 /// While it lives, every nth of the module's steps fails, in whatever context.
-pub struct Every(BTreeMap<String, u64>);
+pub struct Every(BTreeMap<String, u64>, Contexts);
 
 impl Every {
     pub fn begin(n: u64) -> Result<Every> {
         INJECTING.store(true, Ordering::Relaxed);
-        let before = failed_in()?;
+        let before = Every(failed_in()?, Contexts::now()?);
         set(OURS, "fail_every", &n.to_string())?;
-        Ok(Every(before))
+        Ok(before)
     }
 
     /// How many have failed until now.
     pub fn failures(&self) -> Result<u64> {
-        Ok(failed_in()?.values().sum::<u64>() - self.0.values().sum::<u64>())
+        Ok(self.by_context()?.sum())
+    }
+
+    /// The same, in which context.
+    pub fn by_context(&self) -> Result<Contexts> {
+        let now = Contexts::now()?;
+        Ok(Contexts {
+            task: now.task - self.1.task,
+            softirq: now.softirq - self.1.softirq,
+            worker: now.worker - self.1.worker,
+        })
     }
 }
 
