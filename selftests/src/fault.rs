@@ -200,3 +200,56 @@ impl Drop for Every {
         let _ = remember(&self.0);
     }
 }
+
+/// While it lives, every nth slab allocation fails that the kernel's workers make, and none of anybody else's: `fail-nth`
+/// knows system calls only, and an interval for all tasks would hit this program as well.
+pub struct Workers(());
+
+/// More than fail while one lives: the kernel counts down.
+const MANY: u64 = 1 << 30;
+
+impl Workers {
+    pub fn begin(n: u64) -> Result<Workers> {
+        INJECTING.store(true, Ordering::Relaxed);
+        for entry in fs::read_dir("/proc")? {
+            let path = entry?.path();
+            // One that has ended meanwhile is no worker any more.
+            if fs::read_to_string(path.join("comm")).is_ok_and(|c| c.starts_with("kworker/")) {
+                let _ = fs::write(path.join("make-it-fail"), "1");
+            }
+        }
+        let workers = Workers(());
+        // The last of them begins it.
+        for (key, value) in [
+            ("task-filter", "Y"),
+            ("ignore-gfp-wait", "N"),
+            ("verbose", "0"),
+            ("interval", &n.to_string()),
+            ("times", &MANY.to_string()),
+            ("probability", "100"),
+        ] {
+            set(FAILSLAB, key, value)?;
+        }
+        Ok(workers)
+    }
+
+    /// How many have failed until now.
+    pub fn failures(&self) -> Result<u64> {
+        let left: u64 = fs::read_to_string(format!("{FAILSLAB}/times"))?
+            .trim()
+            .parse()?;
+        Ok(MANY - left)
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        for (key, value) in [
+            ("probability", "0"),
+            ("task-filter", "N"),
+            ("interval", "1"),
+        ] {
+            let _ = set(FAILSLAB, key, value);
+        }
+    }
+}
