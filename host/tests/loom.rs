@@ -67,12 +67,8 @@ impl Entry for Item {
     }
 }
 
-/// Runs `body` in all ways, on a table with these keys, which is dropped in the end.
-fn check(
-    preemptions: usize,
-    keys: &'static [u8],
-    body: impl Fn(&Arc<Table<Item>>) + Send + Sync + 'static,
-) {
+/// Runs `body` in all ways that take no more preemptions than that.
+fn in_all_ways(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
     let runs = std::sync::Arc::new(AtomicUsize::new(0));
 
@@ -82,6 +78,22 @@ fn check(
     builder.check(move || {
         count.fetch_add(1, Relaxed);
         platform::bury();
+        body();
+    });
+    // For the evidence of scripts/check-long.
+    println!(
+        "{} executions within {preemptions} preemptions",
+        runs.load(Relaxed)
+    );
+}
+
+/// Runs `body` on a table with these keys, which is dropped in the end.
+fn check(
+    preemptions: usize,
+    keys: &'static [u8],
+    body: impl Fn(&Arc<Table<Item>>) + Send + Sync + 'static,
+) {
+    in_all_ways(preemptions, move || {
         let table = Arc::new(Table::new(()).expect("there is memory"));
         keys.iter().for_each(|key| insert(&table, *key));
 
@@ -89,7 +101,6 @@ fn check(
         drop(table);
         barrier();
     });
-    println!("{} executions", runs.load(Relaxed));
 }
 
 fn insert(table: &Table<Item>, key: u8) {
@@ -309,11 +320,7 @@ fn with_two_owners(
     preemptions: usize,
     body: impl Fn(&Arc<Table<Owned>>, Arc<Owner>) + Send + Sync + 'static,
 ) {
-    let mut builder = Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 20_000;
-    builder.check(move || {
-        platform::bury();
+    in_all_ways(preemptions, move || {
         let table = Arc::new(Table::new(()).expect("there is memory"));
         let (leaving, other) = (Owner::new(), Owner::new());
         for (key, owner) in [(0, &leaving), (1, &leaving), (4, &other)] {
