@@ -6,6 +6,7 @@ use super::slaac;
 use crate::cases;
 use crate::cx::{Cx, Kind, Skip, Suite, EACH, V4, V46, V6, VETH};
 use crate::debug;
+use crate::evidence;
 use crate::frames;
 use crate::kmsg::Kmsg;
 use crate::lan::{Lan, Mode, Slave};
@@ -205,9 +206,13 @@ async fn addresses_are_charged_to_the_tenant(cx: Cx) -> Result<()> {
     let core = cost("d0", "fd72::1").await?;
     let ours = cost(&slave.name, "fd73::1").await?;
     let each = (ours - core) / NUMBER;
-    println!(
-        "# an address on a dummy is charged {} bytes, on a slave {each} more",
-        core / NUMBER
+    evidence::row(
+        &format!(
+            "addresses that are charged to the tenant ({cx}, {})",
+            debug::which()
+        ),
+        &format!("{NUMBER} addresses"),
+        &format!("each {each} bytes on top of the core's {}", core / NUMBER),
     );
     // An entry has a key of 16 bytes, the slave and what a grace period takes; lines of the table come on top of that,
     // until it has grown.
@@ -327,9 +332,13 @@ async fn flood_leaves_room_for_others(cx: Cx) -> Result<()> {
             "lost beside a flood: {figures:?}"
         );
     }
-    println!(
-        "# group frames and datagrams of a victim: {}",
-        figures.join("; ")
+    evidence::row(
+        &format!(
+            "a victim beside a tenant's flood ({cx}, {})",
+            debug::which()
+        ),
+        &format!("{} frames to a group and datagrams", 8 * number),
+        &format!("arrived: {}", figures.join("; ")),
     );
     Ok(())
 }
@@ -411,8 +420,10 @@ async fn many_addresses_slow_nobody(cx: Cx) -> Result<()> {
         took.push(delivery(&wire, &frame, &victim)?);
         ratio = shortest(&took, 1) / shortest(&took, 0);
     }
-    println!(
-        "# 400 datagrams beside 0, 1800, 0, 1800 addresses of a tenant: {took:?}, ratio {ratio:.2}"
+    evidence::row(
+        &format!("400 datagrams beside 0 and 1800 addresses of a tenant by turns ({cx})"),
+        &format!("{} rounds", took.len()),
+        &format!("the shortest with takes {ratio:.2} times the shortest without; {took:.0?}"),
     );
     ensure!(
         cx.kind == Kind::Ipvlan || ratio < LIMIT,
