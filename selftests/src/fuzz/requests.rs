@@ -63,6 +63,7 @@ fn furnish(host: &Netns, dummy: bool, nth: u32) -> Result<()> {
 /// What became of a request.
 enum Outcome {
     Errno(i32, bool),
+    /// With a message, whether or not an acknowledgement followed it.
     Answered,
     Silent,
     NotSent(i32),
@@ -142,6 +143,7 @@ impl World {
             let kind = seen.get(4..6).map(|b| u16::from_ne_bytes([b[0], b[1]]));
             // NLMSG_ERROR; NLM_F_ACK_TLVS says that a text follows.
             match (kind, number(16)) {
+                (Some(2), Some(0)) if matches!(outcome, Outcome::Answered) => {}
                 (Some(2), Some(errno)) => {
                     let text = seen.get(6..8).is_some_and(|f| f[1] & 2 != 0);
                     outcome = Outcome::Errno(-errno, text);
@@ -354,11 +356,11 @@ pub async fn requests(seed: u64, count: u64) -> Result<()> {
         "# fuzz requests, {}; {worlds} networks, {renewals} masters more, at most {most} links in one",
         corpus.describe()
     );
-    let granted = answers.get("granted");
+    let [granted, answered] = ["granted", "answered"].map(|what| answers.get(what));
     evidence::row(
         &format!("rtnetlink requests, mutated (seed {seed})"),
         &done.to_string(),
-        &format!("{granted} granted, the others refused: {answers}"),
+        &format!("{granted} granted, {answered} answered, the others refused: {answers}"),
     );
     for what in ["granted", "answered", "EINVAL", "ERANGE"] {
         ensure!(answers.get(what) > 0, "none was {what}: {answers}");
